@@ -1,0 +1,80 @@
+"""What a verb of the command line is, and the kinds of values that options take."""
+
+import argparse
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mmdiff.errors import UserError
+from mmdiff.recipe import pixels
+
+Number = TypeVar("Number", int, float)
+
+
+def no_options(parser: argparse.ArgumentParser) -> None:
+    """For a verb without options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb: a line about it, examples, its options, and either its work or verbs of its own.
+
+    Attributes:
+        run: does the work, importing what it needs only then, and returns the exit code.
+    """
+
+    summary: str
+    examples: str = ""
+    options: Callable[[argparse.ArgumentParser], None] = no_options
+    run: Callable[[argparse.Namespace], int] | None = None
+    verbs: Mapping[str, "Verb"] = field(default_factory=dict)
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _number(text, int, 1, "a whole number of at least 1")
+
+
+def seed(text: str) -> int:
+    """A whole number of at least 0."""
+    return _number(text, int, 0, "a whole number of at least 0")
+
+
+def scale(text: str) -> float:
+    """A number of at least 0."""
+    return _number(text, float, 0, "a number of at least 0")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    value = _number(text, float, 0, "a number from 0 to 1")
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number from 0 to 1")
+    return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT."""
+    try:
+        return pixels(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def setting(text: str) -> tuple[str, str]:
+    """NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected NAME=VALUE")
+    return name, value
+
+
+def _number(text: str, kind: Callable[[str], Number], low: int, expected: str) -> Number:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not low <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected {expected}")
+    return value

@@ -1,0 +1,64 @@
+"""All conditions of a run as one module."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor, nn
+
+from mmdiff.conditions.label import Label
+from mmdiff.conditions.text import Text
+from mmdiff.errors import UserError
+from mmdiff.nets.condition import Condition
+from mmdiff.recipe import ConditionSpec
+
+
+class Conditions(nn.Module):
+    """Encodes named raw values; vectors are added, tokens follow each other.
+
+    Without any conditioner it still gives a ``Condition`` of zeros, so that the network has one form.
+    """
+
+    origin: Tensor
+
+    def __init__(self, specs: Mapping[str, ConditionSpec], width: int = 256) -> None:
+        super().__init__()
+        self.width = width
+        self.register_buffer("origin", torch.zeros(width), persistent=False)
+        self.parts = nn.ModuleDict({name: CONDITIONERS[spec.kind](name, spec, width) for name, spec in specs.items()})
+
+    @property
+    def token_width(self) -> int:
+        """Width of the tokens, 0 when no conditioner gives any."""
+        return self.width if any(isinstance(part, Text) for part in self.parts.values()) else 0
+
+    def ids(self, raw: Mapping[str, str | None]) -> dict[str, Int64[Tensor, "..."]]:
+        """Returns the numbers of one sample's values, by name; a value that is None or missing gives zeros."""
+        return {name: part.ids(raw.get(name)) for name, part in self.parts.items()}
+
+    def present(self, raw: Mapping[str, str | None]) -> dict[str, Bool[Tensor, ""]]:
+        """Returns which of the conditions one sample has."""
+        return {name: torch.tensor(raw.get(name) is not None) for name in self.parts}
+
+    def forward(self, ids: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: int) -> Condition:
+        """Encodes a batch of ``rows``; where ``present`` is False the learned null stands in."""
+        found = [part(ids[name], present[name]) for name, part in self.parts.items()]
+        vector = sum((part.vector for part in found), self.origin.expand(rows, -1))
+        tokens = [part.tokens for part in found if part.tokens is not None]
+        masks = [part.mask for part in found if part.mask is not None]
+        if not tokens or not masks:
+            return Condition(vector, vector.new_zeros(rows, 0, self.width), vector.new_zeros(rows, 0, dtype=torch.bool))
+        return Condition(vector, torch.cat(tokens, 1), torch.cat(masks, 1))
+
+
+def text(name: str, spec: ConditionSpec, width: int) -> Text:
+    return Text(width, spec.tokens)
+
+
+def label(name: str, spec: ConditionSpec, width: int) -> Label:
+    if not spec.values:
+        raise UserError(f"conditions.{name}.values is empty: a label needs the names it can take")
+    return Label(name, spec.values, width)
+
+
+CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], nn.Module]] = {"text": text, "label": label}

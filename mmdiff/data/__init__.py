@@ -1,0 +1,8 @@
+"""Data of users: folders, archives and their metadata to samples."""
+
+from mmdiff.data.badfile import BadFile
+from mmdiff.data.library import Library
+from mmdiff.data.scan import Entry, Listing, Rejection, scan
+from mmdiff.data.shapes import Shapes
+
+__all__ = ["BadFile", "Entry", "Library", "Listing", "Rejection", "Shapes", "scan"]

@@ -1,0 +1,72 @@
+"""The denoiser: a network and its target as an estimate of x0, all that samplers and guidance see."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmdiff.diffusion.level import NoiseLevel, spread
+from mmdiff.diffusion.targets import TARGETS, Pair, solve
+from mmdiff.diffusion.weights import Weight
+
+
+class Denoiser(nn.Module):
+    """``(x, level, condition) -> x0`` from a network ``(x, angle, condition) -> F``.
+
+    The network sees ``x`` at unit variance, for data of spread ``sigma_data``, and the noise as a float32
+    angle in [0, pi/2].  It knows no schedule, so the schedule may change after training.
+    """
+
+    def __init__(self, net: nn.Module, target: str = "flow", sigma_data: float = 0.5) -> None:
+        super().__init__()
+        if target not in TARGETS:
+            raise ValueError(f"target is {target!r}; expected one of {', '.join(TARGETS)}")
+        if not sigma_data > 0:
+            raise ValueError(f"sigma_data is {sigma_data}; expected a positive number")
+        self.net, self.target, self.sigma_data = net, target, sigma_data
+
+    def forward(self, x: Float[Tensor, "b c *axes"], level: NoiseLevel, condition: Any = None) -> Tensor:
+        """The estimate of x0, in the dtype of ``x``; at sigma = 0 it is ``x`` itself."""
+        level = level.expand(len(x))
+        skip, out = solve(level, *self.mixture(level))
+        return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition)
+
+    def loss(
+        self,
+        x0: Float[Tensor, "b c *axes"],
+        eps: Float[Tensor, "b c *axes"],
+        level: NoiseLevel,
+        condition: Any,
+        weight: Weight,
+    ) -> Float[Tensor, " b"]:
+        """``weight(level) * |estimate - x0|^2``, the mean over each sample.
+
+        Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
+        """
+        p, q = self.mixture(level)
+        factor = torch.where(level.sigma > 0, weight(level) * solve(level, p, q)[1] ** 2, 0.0)
+        error = self.predict(level.mix(x0, eps), level, condition) - spread(p, x0) * x0 - spread(q, x0) * eps
+        return factor.to(x0) * error.square().flatten(1).mean(1)
+
+    def predict(self, x: Tensor, level: NoiseLevel, condition: Any) -> Tensor:
+        """The network's output F."""
+        scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
+        return self.net(x * spread(scale, x), level.angle(self.sigma_data).float(), condition).to(x.dtype)
+
+    def mixture(self, level: NoiseLevel) -> Pair:
+        """``(p, q)``: what F holds of x0 and of eps."""
+        return TARGETS[self.target](level, self.sigma_data)
+
+    def check(self, levels: NoiseLevel) -> None:
+        """Raises ValueError if the target says nothing about x0 at one of the levels, as eps at alpha = 0."""
+        skip, out = solve(levels, *self.mixture(levels))
+        gain = torch.maximum(skip.abs() * torch.hypot(*levels), out.abs())
+        # beyond this gain the rounding of a float32 state is larger than the data
+        bad = (levels.sigma > 0) & ~(gain < 1 / torch.finfo(torch.float32).eps)
+        for i in bad.reshape(-1).nonzero()[:1, 0].tolist():
+            alpha, sigma = (float(v.reshape(-1)[i]) for v in levels)
+            raise ValueError(
+                f"target {self.target!r} cannot give x0 at level {i} (alpha = {alpha:g}, sigma = {sigma:g}): "
+                "use another target, or a grid that starts below pure noise"
+            )

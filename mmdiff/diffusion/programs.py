@@ -1,0 +1,131 @@
+"""Programs: a sampler compiled to a table of numbers, and the one step that runs any row of any table.
+
+On a fixed grid a sampler is linear in the sample, in past predictions and in noise, with coefficients that
+depend on the grid alone.  So it is a ``Program``: the levels where the network is called and, for each call,
+a matrix that maps registers to (new x, new saved, newest history).  Each sample brings its own rows, so
+requests with different samplers, steps and schedules share a network call and can be paused at any of them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from mmdiff.diffusion.level import NoiseLevel
+
+HISTORY = 3  # past predictions kept: enough for a third-order corrector and fourth-order extrapolation
+REGISTERS = 4 + HISTORY
+# the registers as unit vectors: a linear form such as 0.5 * X + 0.5 * X0 is a row of a program
+X, SAVED, *PAST, X0, NOISE = torch.eye(REGISTERS, dtype=torch.float64)
+
+Rows = Float64[Tensor, "b 3 registers"]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Everything about a trajectory except its data.  Raises ValueError if a number is not finite."""
+
+    levels: NoiseLevel  # [calls] float64: where the network is called
+    matrix: Float64[Tensor, "calls 3 registers"]
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (*self.levels.alpha.shape, 3, REGISTERS):
+            raise ValueError(f"matrix is {tuple(self.matrix.shape)}; expected ({self.calls}, 3, {REGISTERS})")
+        if not all(part.isfinite().all() for part in (*self.levels, self.matrix)):
+            raise ValueError("program holds a number that is not finite")
+
+    @property
+    def calls(self) -> int:
+        """How often the network runs (NFE)."""
+        return len(self.matrix)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists of numbers, which JSON keeps exactly."""
+        fields = {**self.levels._asdict(), "matrix": self.matrix}
+        return {name: value.tolist() for name, value in fields.items()}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """The inverse of ``to_dict``."""
+        names = ("alpha", "sigma", "matrix")
+        alpha, sigma, matrix = (torch.tensor(fields[name], dtype=torch.float64) for name in names)
+        return cls(NoiseLevel(alpha, sigma), matrix)
+
+
+class State(NamedTuple):
+    """The registers that outlive a call; with program, index of the call and seed, all of a request."""
+
+    x: Float[Tensor, "b *axes"]
+    saved: Float[Tensor, "b *axes"]
+    history: Float[Tensor, "b history *axes"]  # newest first
+
+
+def start(program: Program, noise: Float[Tensor, "b *axes"]) -> State:
+    """The state before the first call, from standard normal noise."""
+    history = noise.new_zeros(len(noise), HISTORY, *noise.shape[1:])
+    return State(program.levels.sigma[0].to(noise) * noise, torch.zeros_like(noise), history)
+
+
+def step(state: State, x0: Float[Tensor, "b *axes"], noise: Float[Tensor, "b *axes"], rows: Rows) -> State:
+    """The state after the call that gave ``x0``; ``noise`` is standard normal, or zeros where none is needed.
+
+    Elementwise products and sums in a fixed order, each rounded once, so that a sample's bits do not
+    depend on its batch mates.  Nothing else updates ``x``.
+    """
+    registers = (state.x, state.saved, *state.history.unbind(1), x0, noise)
+    factors = rows.to(x0)[(...,) + (None,) * (x0.ndim - 1)]
+
+    def apply(row: int) -> Tensor:
+        total = factors[:, row, 0] * registers[0]
+        for column in range(1, REGISTERS):
+            total = total + factors[:, row, column] * registers[column]
+        return total
+
+    return State(apply(0), apply(1), torch.cat([apply(2)[:, None], state.history[:, :-1]], 1))
+
+
+def needs_noise(program: Program, call: int) -> bool:
+    """Whether the step after this call adds noise."""
+    return bool((program.matrix[call] @ NOISE).any())
+
+
+def gather(programs: Sequence[Program], calls: Sequence[int]) -> tuple[NoiseLevel, Rows]:
+    """The levels [b] and rows of one call per sample, each of its own program."""
+    levels = [program.levels.at(call) for program, call in zip(programs, calls, strict=True)]
+    rows = [program.matrix[call] for program, call in zip(programs, calls, strict=True)]
+    return NoiseLevel(*map(torch.stack, zip(*levels, strict=True))), torch.stack(rows)
+
+
+def join(states: Iterable[State]) -> State:
+    """One batch of the samples of several states."""
+    return State(*map(torch.cat, zip(*states, strict=True)))
+
+
+def split(state: State) -> list[State]:
+    """The samples of a batch, each a batch of one."""
+    return [State(*parts) for parts in zip(*(register.split(1) for register in state), strict=True)]
+
+
+def run(
+    program: Program,
+    denoise: Callable[[Tensor, NoiseLevel], Tensor],
+    noise: Float[Tensor, "b *axes"],
+    draw: Callable[[int], Tensor] | None = None,
+) -> Tensor:
+    """What ``noise`` becomes by one program: ``denoise(x, level)`` gives x0, ``draw(call)`` fresh noise.
+
+    Raises ValueError if the program needs noise and there is no ``draw``.
+    """
+    state = start(program, noise)
+    for call in range(program.calls):
+        fresh = torch.zeros_like(noise)
+        if needs_noise(program, call):
+            if draw is None:
+                raise ValueError("program adds noise; expected draw")
+            fresh = draw(call)
+        x0 = denoise(state.x, program.levels.at(call).expand(len(noise)))
+        state = step(state, x0, fresh, program.matrix[call].expand(len(noise), -1, -1))
+    return state.x

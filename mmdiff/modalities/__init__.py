@@ -1,0 +1,19 @@
+"""Modalities: how a file becomes x0 and x0 a file. A new one is one file and one line here."""
+
+from mmdiff.data.badfile import BadFile
+from mmdiff.errors import UserError
+from mmdiff.modalities.image import Image
+from mmdiff.modalities.sample import Sample
+from mmdiff.naming import suggestion
+from mmdiff.recipe import Recipe
+
+__all__ = ["MODALITIES", "BadFile", "Image", "Sample", "modality_of"]
+
+MODALITIES = {"image": Image}
+
+
+def modality_of(recipe: Recipe) -> Image:
+    """The modality that a recipe names, with the sizes that it gives."""
+    if recipe.modality not in MODALITIES:
+        raise UserError(f"unknown modality {recipe.modality!r}{suggestion(recipe.modality, MODALITIES)}")
+    return MODALITIES[recipe.modality].of(recipe)

@@ -1,0 +1,172 @@
+"""Pictures: files to uint8 RGB and back, and to x0 in [-1, 1]."""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import ExifTags, PngImagePlugin
+from PIL import Image as Pillow
+from torch import Tensor
+
+from mmdiff import files
+from mmdiff.data.pictures import FORMATS, decoded, to_x0
+from mmdiff.errors import UserError
+from mmdiff.modalities.sample import Sample
+from mmdiff.recipe import Recipe
+
+_KEY = "mmdiff"  # of the PNG text chunk that holds the provenance
+_EXIF_ASCII = b"ASCII\0\0\0"  # EXIF 2.3, table 6: how a UserComment says that it is ASCII
+_LARGEST_EXIF = 65_000  # a JPEG segment holds 65,533 bytes, a few of which are EXIF's own
+_WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", {"lossless": True}),
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pictures of one size in pixels; others are scaled to cover it and cropped in the middle."""
+
+    width: int = 32
+    height: int = 32
+
+    name: ClassVar[str] = "image"
+    suffix: ClassVar[str] = ".png"
+    suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise UserError(f"image size {self.width}x{self.height}: expected at least 1x1")
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Image":
+        """The modality at the size that a recipe gives."""
+        width, height = recipe.data.size.split("x")
+        return cls(int(width), int(height))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of x0: channels, height, width."""
+        return 3, self.height, self.width
+
+    def read(self, data: bytes, name: str = "picture") -> Sample:
+        """The first picture in the bytes of a file, at its own size. Raises BadFile for whatever is wrong."""
+        return Sample(torch.from_numpy(decoded(data, name)))
+
+    def facts(self, sample: Sample) -> dict[str, int]:
+        """What the audit says of a sample."""
+        height, width, _ = sample.value.shape
+        return {"width": width, "height": height}
+
+    def pack(self, sample: Sample) -> UInt8[Tensor, "3 h w"]:
+        """The sample at this modality's size, in as few bytes as it can be kept: what caches hold."""
+        value = sample.value
+        if tuple(value.shape) != (self.height, self.width, 3):
+            value = torch.from_numpy(self._covering(value.numpy()))
+        return value.permute(2, 0, 1).contiguous()
+
+    def _covering(self, value: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        height, width, _ = value.shape
+        scale = min(width / self.width, height / self.height)
+        across, down = self.width * scale, self.height * scale
+        left, top = (width - across) / 2, (height - down) / 2
+        box = (left, top, min(left + across, width), min(top + down, height))
+        # Pillow widens the filter when it shrinks, which is what keeps fine detail from aliasing
+        small = Pillow.fromarray(value).resize((self.width, self.height), Pillow.Resampling.BICUBIC, box)
+        return np.array(small)
+
+    def unpack(self, packed: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+        """x0 in [-1, 1]."""
+        return to_x0(packed)
+
+    def encode(self, sample: Sample) -> Float[Tensor, "3 h w"]:
+        """x0 in [-1, 1]: exact for a picture of this size, else rounded to 8 bits after scaling."""
+        return self.unpack(self.pack(sample))
+
+    def decode(self, x0: Float[Tensor, "3 h w"]) -> Sample:
+        """The picture nearest to x0: clamped to [-1, 1] and rounded to 8 bits.
+
+        Raises:
+            ValueError: x0 holds numbers that are not finite.
+        """
+        x0 = x0.detach().float().cpu()
+        if not bool(x0.isfinite().all()):
+            raise ValueError("x0 holds numbers that are not finite, expected a picture in [-1, 1]")
+        value = ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return Sample(value.permute(1, 2, 0).contiguous())
+
+    def preview(self, sample: Sample) -> Pillow.Image:
+        """The sample as a Pillow picture."""
+        return Pillow.fromarray(sample.value.numpy())
+
+    def to_bytes(
+        self, sample: Sample, suffix: str = ".png", provenance: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The bytes of a PNG, JPEG (quality 95, 4:4:4) or WebP (lossless) file.
+
+        The provenance is JSON in a PNG text chunk `mmdiff`, else in the EXIF UserComment.
+        """
+        if suffix.lower() not in _WRITERS:
+            raise UserError(f"cannot write pictures as {suffix!r}; expected one of {', '.join(_WRITERS)}")
+        kind, options = _WRITERS[suffix.lower()]
+        buffer = io.BytesIO()
+        self.preview(sample).save(buffer, kind, **options, **_embedded(kind, provenance))
+        return buffer.getvalue()
+
+    def write(
+        self, sample: Sample, path: str | Path | io.BufferedIOBase, provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes a file of the kind that its extension says, whole or not at all; a stream gets a PNG."""
+        if isinstance(path, str | Path):
+            files.write_bytes(path, self.to_bytes(sample, Path(path).suffix, provenance))
+        else:
+            path.write(self.to_bytes(sample, ".png", provenance))
+
+    @staticmethod
+    def read_provenance(path: str | Path | io.BufferedIOBase) -> dict[str, Any] | None:
+        """What `write` embedded, or None when the picture has no provenance of ours.
+
+        Raises:
+            UserError: it is no picture.
+        """
+        try:
+            with Pillow.open(path, formats=FORMATS) as picture:
+                comment = picture.info.get(_KEY) or _user_comment(picture)
+        except Exception as error:  # decoders raise almost anything on damaged files
+            raise UserError(f"{path} cannot be read as a picture: {error}") from None
+        try:
+            found = json.loads(comment) if comment else None
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+
+def _embedded(kind: str, provenance: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options of Pillow's writer that put the provenance into the file."""
+    if provenance is None:
+        return {}
+    text = json.dumps(dict(provenance), sort_keys=True)  # ASCII: readable whatever a viewer takes it for
+    if kind == "PNG":
+        chunks = PngImagePlugin.PngInfo()
+        chunks.add_itxt(_KEY, text)
+        return {"pnginfo": chunks}
+    if len(text) > _LARGEST_EXIF:
+        raise UserError(f"provenance of {len(text)} bytes does not fit into a {kind} file; write a PNG")
+    exif = Pillow.Exif()
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = _EXIF_ASCII + text.encode("ascii")
+    return {"exif": exif}
+
+
+def _user_comment(picture: Pillow.Image) -> str:
+    comment = picture.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
+    return comment.removeprefix(_EXIF_ASCII).decode("ascii", "replace") if isinstance(comment, bytes) else ""

@@ -1,0 +1,85 @@
+"""Parts named by strings, ``"karras(rho=7)"``, looked up in a visible table; errors name the nearest."""
+
+import ast
+import difflib
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mmdiff.errors import UserError
+
+_SPEC = re.compile(r"\s*([\w.+-]+)\s*(?:\((.*)\))?\s*", re.DOTALL)
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that looks most like ``name``, or None when none comes close."""
+    by_lower = {candidate.lower(): candidate for candidate in valid}
+    found = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """The end of an error message: the nearest valid name, and all of them."""
+    names = list(valid)
+    near = nearest(name, names)
+    hint = f"; did you mean {near!r}?" if near else ";"
+    return f"{hint} valid: {', '.join(names) or 'none'}"
+
+
+def choose(table: Mapping[str, Callable[..., Any]], spec: str, what: str) -> Callable[..., Any]:
+    """The entry of ``table`` that ``spec`` names, with the options of ``spec`` bound.
+
+    ``spec`` is ``"name"`` or ``"name(key=value, ...)"`` where values are literals (numbers, strings, tuples).
+    Options are the callee's parameters that have a default or are keyword-only; the others are left to
+    whoever calls the result.
+
+    Args:
+        what: the kind of thing, for messages: "sampler", "grid", ...
+
+    Raises:
+        UserError: not of this form, or an unknown name or option; names the nearest valid one.
+    """
+    match = _SPEC.fullmatch(spec)
+    if match is None:
+        raise UserError(f"{what} {spec!r} is not of the form 'name' or 'name(key=value, ...)'")
+    name, inside = match[1], match[2]
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}{suggestion(name, table)}")
+    options = _options(inside, spec, what) if inside else {}
+    _check_options(table[name], options, f"{what} {name!r}")
+    return functools.partial(table[name], **options) if options else table[name]
+
+
+def _options(inside: str, spec: str, what: str) -> dict[str, Any]:
+    """The literals of ``key=value, ...``."""
+    try:
+        call = ast.parse(f"f({inside})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+            raise ValueError("options are written key=value")
+        return {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise UserError(
+            f"{what} {spec!r}: options are written key=value with plain numbers, strings or tuples"
+        ) from error
+
+
+def _check_options(entry: Callable[..., Any], options: Mapping[str, Any], what: str) -> None:
+    valid = {
+        name: parameter.default
+        for name, parameter in inspect.signature(entry).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        or (parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is not parameter.empty)
+    }
+    for name, value in options.items():
+        if name not in valid:
+            raise UserError(f"{what} has no option {name!r}{suggestion(name, valid)}")
+        if _is_number(valid[name]) and not _is_number(value):
+            raise UserError(
+                f"option {name!r} of {what}: got {value!r}, expected a number such as {valid[name]!r}"
+            )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,96 @@
+"""Layers of rank 1 and 2 that act along chosen axes of a tensor of any rank.
+
+| data        | tensor      | axes   |
+|-------------|-------------|--------|
+| image       | b c h w     | (2, 3) |
+| spectrogram | b k l       | (2,)   |
+| video       | b c f h w   | (3, 4) |
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+POOL: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+
+def along(layer: Callable[[Tensor], Tensor], x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Applies ``layer`` over ``axes`` of ``x [b c *all]``; the other axes are folded into the batch.
+
+    A video ``[b c f h w]`` passes through a 2-D convolution with ``axes=(3, 4)``, frame by frame, and through temporal
+    attention with ``axes=(2,)``, pixel by pixel.
+    """
+    rest = [axis for axis in range(2, x.ndim) if axis not in axes]
+    if not rest:
+        return layer(x)
+    order = [0, *rest, 1, *axes]
+    folded = x.permute(order)
+    lead = folded.shape[: 1 + len(rest)]
+    out = layer(folded.flatten(0, len(rest))).unflatten(0, lead)
+    return out.permute([order.index(axis) for axis in range(x.ndim)])
+
+
+def per_channel(value: Tensor, x: Tensor) -> Tensor:
+    """Shapes ``value [b c]`` so that it broadcasts over ``x [b c *axes]``."""
+    return value.reshape(value.shape + (1,) * (x.ndim - 2))
+
+
+def patchify(x: Tensor, patch: int, axes: Sequence[int]) -> Tensor:
+    """Moves blocks of ``patch`` along each axis into the channels: ``[b c h w] -> [b c*p*p h/p w/p]``."""
+    for axis in axes if patch > 1 else ():
+        x = x.unflatten(axis, (x.shape[axis] // patch, patch)).movedim(axis + 1, 2).flatten(1, 2)
+    return x
+
+
+def unpatchify(x: Tensor, patch: int, axes: Sequence[int]) -> Tensor:
+    """Undoes ``patchify``."""
+    for axis in reversed(axes) if patch > 1 else ():
+        x = x.unflatten(1, (x.shape[1] // patch, patch)).movedim(2, axis + 1).flatten(axis, axis + 1)
+    return x
+
+
+def shrink(x: Tensor) -> Tensor:
+    """Halves every axis of ``x [b c *axes]`` by the mean of two neighbours."""
+    return POOL[x.ndim - 2](x, 2)
+
+
+def grow(x: Tensor) -> Tensor:
+    """Doubles every axis of ``x [b c *axes]`` by repetition."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def pad_to(x: Tensor, multiple: int, axes: Sequence[int]) -> Tensor:
+    """Pads ``axes`` with zeros at their ends up to a multiple of ``multiple``."""
+    pads = [0, 0] * (x.ndim - 2)
+    for axis in axes:
+        pads[2 * (x.ndim - 1 - axis) + 1] = -x.shape[axis] % multiple
+    return F.pad(x, pads) if any(pads) else x
+
+
+def crop_to(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
+    """Cuts ``axes`` back to ``sizes``."""
+    for axis, size in zip(axes, sizes, strict=True):
+        x = x.narrow(axis, 0, size)
+    return x
+
+
+def inside(x: Tensor, sizes: Sequence[int], patch: int, axes: Sequence[int]) -> Tensor | None:
+    """Returns the mask ``[1 1 *axes]`` of the positions of ``x`` that hold data when ``sizes`` were padded and patched.
+
+    It is 1 inside and 0 on padding, and None when nothing was padded.
+    """
+    held = [-(-size // patch) for size in sizes]
+    if all(x.shape[axis] * patch == size for axis, size in zip(axes, sizes, strict=True)):
+        return None
+    mask = x.new_ones([1] * x.ndim)
+    for axis, size in zip(axes, held, strict=True):
+        places = torch.arange(x.shape[axis], device=x.device) < size
+        mask = mask * places.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    return mask
+
+
+def coarser(mask: Tensor) -> Tensor:
+    """Halves every axis of a mask ``[b 1 *axes]``; a coarse position counts when any of its parts does."""
+    return (shrink(mask) > 0).to(mask.dtype)

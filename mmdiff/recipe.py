@@ -1,0 +1,235 @@
+"""The recipe: everything that decides a training run, as frozen dataclasses that a YAML file fills.
+
+A recipe file is one document; the comment at its head is its documentation. ``dump`` writes a recipe
+completely and ``load`` of that text gives an equal recipe. Names of core parts (schedule, target, sampler,
+...) are strings here, because this module knows no network; the parts that use them check them.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from mmdiff import schema
+from mmdiff.errors import UserError
+from mmdiff.naming import suggestion
+from mmdiff.schema import Form, OneOf, Range
+
+Count = Annotated[int, Range(low=1)]
+Whole = Annotated[int, Range(low=0)]
+Share = Annotated[float, Range(low=0, high=1)]
+Size = Annotated[str, Form(r"[1-9]\d*x[1-9]\d*", "WIDTHxHEIGHT in pixels, such as 32x32")]
+Level = Annotated[float, Range(low=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What to learn from."""
+
+    path: str | None = None  # a folder or tar; `--data` sets it
+    source: Annotated[str, OneOf("folder", "shapes")] = "folder"  # "shapes" are drawn by code
+    size: Size = "32x32"
+    flip: bool = False  # mirror half of the samples left to right
+    max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
+    captions: str = "text"  # the metadata column used as caption
+    alternatives: str | None = None  # a metadata column with a list of further captions
+    alternative_share: Share = 0.0  # how often one of the alternatives is the caption
+    workers: Whole = 0  # processes that read ahead
+    cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
+    length: Count = 20_000  # samples of source "shapes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """The U-Net: a preset size, and what differs from it."""
+
+    size: Annotated[str, OneOf("tiny", "small", "base", "large", "custom")] = "small"
+    patch: Count | None = None  # pixels a side folded into channels before the net
+    width: Count | None = None  # channels of the first level
+    mults: tuple[Count, ...] | None = None  # channels of each level in units of width
+    blocks: Count | None = None  # residual blocks a level
+    attention: tuple[Whole, ...] | None = None  # levels (0 is the finest) with attention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diffusion:
+    """The noise and the objective; the names are those of mmdiff.diffusion's tables."""
+
+    schedule: str = "rectified_flow"
+    shift: Annotated[float, Range(above=0)] = 1.0  # rho -> shift * rho
+    target: str = "flow"
+    weight: str = "velocity"
+    density: str = "logit_normal"
+    sigma_data: Annotated[float, Range(above=0)] = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionSpec:
+    """One thing that a sample can be asked for, under the name that the recipe gives it."""
+
+    kind: Annotated[str, OneOf("text", "label")]
+    column: str | None = None  # label: the metadata column; the condition's own name when not given
+    dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
+    values: tuple[str, ...] | None = None  # label: the known values, filled from the data
+    tokens: Count = 16  # text: words kept at most
+    width: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long and how to train."""
+
+    steps: Count
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Range(above=0)] = 1e-3
+    warmup: Whole = 200  # steps of linear rise
+    decay: Share = 0.3  # last share of the steps, linear fall to zero
+    weight_decay: Annotated[float, Range(low=0)] = 0.0
+    clip: Annotated[float, Range(above=0)] = 1.0  # largest gradient norm
+    precision: Annotated[str, OneOf("bf16", "fp32")] = "bf16"
+    seed: Whole = 0
+    ema: Annotated[float, Range(low=0, below=1)] = 0.999  # longest decay of the weight average
+    log_every: Count = 20
+    checkpoint_every: Count = 1000
+    keep: Count = 3  # checkpoints kept
+    sample_every: Count = 1000
+    compile: bool = False
+    devices: Count = 1
+    loggers: Annotated[str, OneOf("auto", "files", "wandb", "wandb-offline")] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How samples are drawn when nothing else is asked for."""
+
+    sampler: str = "dpmpp_2m"
+    grid: str = "uniform"
+    steps: Count = 16
+    guidance: Level = 3.0
+    interval: tuple[Level, Level] | None = None  # guide only where rho is between the two
+    rescale: Share = 0.0
+    n: Count = 4
+    prompts: tuple[str, ...] = ()
+    conditions: dict[str, str] = field(default_factory=dict)  # values for the grids drawn while training
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a training run."""
+
+    name: Annotated[str, Form(r"[^./\\\s\x00-\x1f][^/\\\x00-\x1f]*|", "a name without slashes")] = ""
+    modality: str
+    data: Data = Data()
+    net: Net = Net()
+    diffusion: Diffusion = Diffusion()
+    conditions: dict[str, ConditionSpec] = field(default_factory=dict)
+    training: Training
+    sampling: Sampling = Sampling()
+
+    def __post_init__(self) -> None:
+        if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
+            raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
+        for name in self.sampling.conditions:
+            if name not in self.conditions:
+                hint = suggestion(name, self.conditions)
+                raise UserError(f"sampling.conditions: unknown condition {name!r}{hint}")
+
+    def override(self, settings: Iterable[str]) -> "Recipe":
+        """The recipe with ``a.b=c`` settings applied; ``c`` is read as YAML.
+
+        Raises:
+            UserError: not of this form, an unknown key, or a wrong value.
+        """
+        root = schema.compose(dump(self), "recipe")
+        assert root is not None
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals or not key.strip():
+                raise UserError(f"--set {setting}: expected KEY=VALUE, such as training.steps=100")
+            origin = f"--set {setting}"
+            value = schema.compose(text, origin) or schema.compose("null", origin)
+            assert value is not None
+            schema.graft(root, key.strip(), value)
+        recipe: Recipe = schema.convert(root, Recipe)
+        return recipe
+
+
+def load(source: str | Path) -> Recipe:
+    """The recipe in a YAML file, or the built-in one of that name, such as ``image/emoji``.
+
+    Raises:
+        UserError: no such file or name, not YAML, an unknown key or a wrong value.
+    """
+    path = locate(source)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8: {error.reason} at byte {error.start}") from error
+    node = schema.compose(text, str(path))
+    if node is None:
+        raise UserError(f"{path}: the recipe is empty")
+    try:
+        recipe: Recipe = schema.convert(node, Recipe)
+    except UserError as error:
+        raise error if str(error).startswith(str(path)) else UserError(f"{path}: {error}") from error
+    return recipe if recipe.name else dataclasses.replace(recipe, name=path.stem.lstrip(". ") or "run")
+
+
+def dump(recipe: Recipe) -> str:
+    """Complete YAML; loading it gives an equal recipe."""
+    return schema.dump(recipe)
+
+
+def describe(source: str | Path) -> str:
+    """The comment at the head of a recipe file, without its marks."""
+    lines = []
+    for line in locate(source).read_text(encoding="utf-8-sig").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line[1:].removeprefix(" ").rstrip())
+    return "\n".join(lines).strip()
+
+
+def builtin_names() -> list[str]:
+    """The recipes that travel with the package, such as ``image/emoji``."""
+    folder = _builtin_folder()
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def locate(source: str | Path) -> Path:
+    """The file of a recipe: the path itself if it exists, else the built-in recipe of that name.
+
+    Raises:
+        UserError: neither exists; names the nearest built-in recipe.
+    """
+    path = Path(source)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, expected a recipe file (YAML)")
+    name = Path(source).as_posix().removeprefix("./").removeprefix("recipes/").removesuffix(".yaml")
+    if name in builtin_names():
+        return _builtin_folder() / f"{name}.yaml"
+    raise UserError(
+        f"{source}: no such recipe file, and no built-in recipe{suggestion(name, builtin_names())}"
+    )
+
+
+def pixels(size: str) -> tuple[int, int]:
+    """(width, height) of ``"32x24"``.
+
+    Raises:
+        UserError: not of this form.
+    """
+    width, _, height = size.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UserError(f"size {size!r}: expected WIDTHxHEIGHT in pixels, such as 32x32")
+    return int(width), int(height)
+
+
+def _builtin_folder() -> Path:
+    """``mmdiff/recipes`` in an installed wheel, ``recipes`` beside the package in a checkout."""
+    package = Path(__file__).parent
+    packed = package / "recipes"
+    return packed if packed.is_dir() else package.parent / "recipes"

@@ -1,0 +1,163 @@
+"""From global positions to batches: every number of a batch is a function of (seed, position).
+
+Position 0, 1, 2, ... counts the samples that a run has seen, over all epochs and all processes.  The position
+says which sample is read (through the epoch's permutation), which noise is drawn, which conditions are
+withheld and whether the picture is mirrored.  So a run is resumed by one number, any number of loader
+workers gives the same batches, and ``w`` processes that each take every ``w``-th position see together what
+one would see.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mmdiff import counter
+from mmdiff.conditions import Conditions
+from mmdiff.recipe import ConditionSpec, Recipe
+from mmdiff.training.signals import ignore_in_worker
+
+
+class Batch(NamedTuple):
+    """What one training step needs; the random parts are drawn already."""
+
+    x0: Float[Tensor, "b *shape"]
+    eps: Float[Tensor, "b *shape"]
+    ids: dict[str, Tensor]
+    present: dict[str, Bool[Tensor, " b"]]
+    position: Int64[Tensor, " b"]
+
+
+class Source(Protocol):
+    """Finitely many samples, each with its metadata row."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
+        """The packed sample (the modality's ``unpack`` makes x0 of it, alone or stacked) and its columns."""
+
+    def name(self, index: int) -> str:
+        """What messages call the sample."""
+
+    def columns(self, index: int) -> Mapping[str, Any]:
+        """The metadata row alone; ``text`` is the caption."""
+
+
+class Endless(Sampler[int]):
+    """The global positions of one process, without end: ``start + rank``, then every ``world``-th one."""
+
+    def __init__(self, start: int, rank: int = 0, world: int = 1) -> None:
+        self.start, self.rank, self.world = start, rank, world
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start + self.rank
+        while True:
+            yield position
+            position += self.world
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, size: int) -> list[int]:
+    return counter.permutation(seed, "order", epoch, size=size)
+
+
+def place(seed: int, position: int, size: int) -> int:
+    """Which of ``size`` samples a position reads: every epoch visits each once, in an order of its own."""
+    epoch, rank = divmod(position, size)
+    return _order(seed, epoch, size)[rank]
+
+
+Parts = tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], int]
+
+
+class Positions(Dataset[Parts]):
+    """Maps a global position to the parts of its sample: packed, noise, ids, which ids are given, position.
+
+    Args:
+        source: the samples.
+        conditions: turns captions and labels into ids; only its ``ids`` is used.
+        recipe: what is dropped, mirrored and cached, and the seed.
+    """
+
+    def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
+        self.source, self.conditions, self.recipe = source, conditions, recipe
+
+    def __getitem__(self, position: int) -> Parts:
+        seed = self.recipe.training.seed
+        packed, columns = self.source[self.place(position)]
+        if self.recipe.data.flip and counter.uniform(seed, "flip", position) < 0.5:
+            packed = packed.flip(-1)
+        eps = counter.normal(seed, "noise", position, shape=packed.shape)
+        raw = self._raw(columns, position)
+        return packed, eps, self.conditions.ids(raw), self.conditions.present(raw), position
+
+    def place(self, position: int) -> int:
+        """Returns which sample of the source a position reads."""
+        return place(self.recipe.training.seed, position, len(self.source))
+
+    def _raw(self, columns: Mapping[str, Any], position: int) -> dict[str, str | None]:
+        """What the sample is called in each condition; None where that is unknown or withheld."""
+        seed = self.recipe.training.seed
+        raw: dict[str, str | None] = {}
+        for name, spec in self.recipe.conditions.items():
+            kept = counter.uniform(seed, f"dropout of {name}", position) >= spec.dropout
+            raw[name] = self._value(name, spec, columns, position) if kept else None
+        return raw
+
+    def _value(self, name: str, spec: ConditionSpec, columns: Mapping[str, Any], position: int) -> str | None:
+        if spec.kind == "text":
+            return self._caption(columns, position)
+        return label(columns, spec.column or name)
+
+    def _caption(self, columns: Mapping[str, Any], position: int) -> str | None:
+        data, seed = self.recipe.data, self.recipe.training.seed
+        others = columns.get(data.alternatives) if data.alternatives else None
+        if others and counter.uniform(seed, "alternative", position) < data.alternative_share:
+            return str(others[int(counter.uniform(seed, "which alternative", position) * len(others))])
+        return columns.get("text") or None
+
+
+def label(columns: Mapping[str, Any], column: str) -> str | None:
+    """Returns a metadata value as the text that labels are compared by; None when it is missing or empty."""
+    value = columns.get(column)
+    return None if value is None or value == "" else str(value)
+
+
+def collate(parts: Sequence[Parts], unpack: Callable[[Tensor], Tensor]) -> Batch:
+    """Stacks the parts of several samples."""
+    packed, eps, ids, present, position = zip(*parts, strict=True)
+    return Batch(
+        unpack(torch.stack(packed)),
+        torch.stack(eps),
+        {name: torch.stack([row[name] for row in ids]) for name in ids[0]},
+        {name: torch.stack([row[name] for row in present]) for name in present[0]},
+        torch.tensor(position, dtype=torch.int64),
+    )
+
+
+class DataModule(LightningDataModule):
+    """Feeds each process its share of every global batch, from the global position ``start`` on."""
+
+    def __init__(self, positions: Positions, unpack: Callable[[Tensor], Tensor], start: int) -> None:
+        super().__init__()
+        self.positions, self.unpack, self.start = positions, unpack, start
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Returns the endless loader of this process."""
+        assert self.trainer is not None
+        world, training = self.trainer.world_size, self.positions.recipe.training
+        return DataLoader(
+            self.positions,
+            batch_size=training.batch_size // world,
+            sampler=Endless(self.start, self.trainer.global_rank, world),
+            num_workers=self.positions.recipe.data.workers,
+            collate_fn=partial(collate, unpack=self.unpack),
+            worker_init_fn=ignore_in_worker,
+            pin_memory=torch.cuda.is_available(),
+        )

@@ -1,0 +1,166 @@
+"""The one Lightning module: a model of any modality, its loss, its optimiser and its average.
+
+Lightning supplies devices, mixed precision and data parallelism.  What must be exact is ours: learning rate
+and noise levels are pure functions of the step and of the samples' positions, so nothing random has
+state.  A step happens whole in ``optimizer_step``: gradients, check, update, average, counter.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int64
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.diffusion.weights import low_discrepancy
+from mmdiff.generation.model import Model
+from mmdiff.recipe import Recipe, Training
+from mmdiff.training.data import Batch
+from mmdiff.training.ema import Ema
+
+
+class NonFinite(RuntimeError):
+    """The loss or the gradient is not a finite number; the step was not taken.
+
+    Attributes:
+        report: what is known about the step, as written to ``nan_report.json``.
+    """
+
+    def __init__(self, message: str, report: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+def learning_rate(step: int, training: Training) -> float:
+    """The learning rate of step 0, 1, ...: linear warm-up, constant, linear fall over the last share."""
+    warm = min(1.0, (step + 1) / max(training.warmup, 1))
+    tail = training.decay * training.steps
+    cool = min(1.0, (training.steps - step) / tail) if tail > 0 else 1.0
+    return training.learning_rate * warm * cool
+
+
+def levels(model: Model, seed: int, position: Int64[Tensor, " b"]) -> NoiseLevel:
+    """Returns the noise level at which each position is trained, a function of (seed, position) alone.
+
+    Neighbouring positions fill the unit interval evenly, so a batch covers all levels whatever its size.
+    """
+    return model.schedule(model.density(model.schedule, low_discrepancy(seed, position)))
+
+
+class DiffusionModule(LightningModule):
+    """Trains a model.
+
+    Attributes:
+        step: optimiser steps taken since the run began, over all its sessions.
+        losses: global mean loss of each step since the last logged row, likewise ``norms``.
+        stop: asked by every process at every step; an answer that is not 0 reaches all as ``stopping``.
+    """
+
+    def __init__(self, model: Model, recipe: Recipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+        self.ema = Ema(model, recipe.training.ema)
+        self.step = 0
+        self.losses: list[float] = []
+        self.norms: list[float] = []
+        self.stop: Callable[[], int] = int
+        self.stopping = 0
+        self.optimizer_state: dict[str, Any] | None = None
+        self._each: Float[Tensor, " b"] = torch.zeros(0)
+
+    def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:
+        """Returns the mean loss of this process's share of the batch, in float32."""
+        level = levels(self.model, self.recipe.training.seed, batch.position)
+        condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
+        each = self.model.denoiser.loss(batch.x0, batch.eps, level, condition, self.model.weight)
+        self._each = each.detach().float()
+        return each.float().mean()
+
+    def configure_optimizers(self) -> Optimizer:
+        """AdamW over the trainable parameters, continued from ``optimizer_state`` when there is one."""
+        training = self.recipe.training
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        rate = learning_rate(self.step, training)
+        optimizer = torch.optim.AdamW(
+            parameters, lr=rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
+        )
+        if self.optimizer_state is not None:
+            optimizer.load_state_dict(self.optimizer_state)
+            self.optimizer_state = None
+        return optimizer
+
+    def on_fit_start(self) -> None:
+        """Takes the average to the device that the parameters went to."""
+        self.ema.follow()
+
+    def optimizer_step(
+        self, epoch: int, index: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Takes one whole step: forward, backward, check, update, average, counter."""
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.recipe.training)
+        super().optimizer_step(epoch, index, optimizer, optimizer_closure)
+        self.ema.update()
+        self.step += 1
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradient by its norm, and refuses the step when the loss or the norm is not finite.
+
+        This runs between the backward pass and the update.
+
+        Raises:
+            NonFinite: in every process at the same step.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip)
+        loss, stopping = self._agree(self._each.mean())
+        if not (math.isfinite(loss) and math.isfinite(float(norm))):
+            raise self._refusal(loss, float(norm))
+        self.losses.append(loss)
+        self.norms.append(float(norm))
+        self.stopping = stopping
+
+    def _agree(self, loss: Tensor) -> tuple[float, int]:
+        """Returns the mean loss over all processes, and the largest signal number that any of them heard."""
+        if self.trainer.world_size == 1:
+            return float(loss), self.stop()
+        told = loss.new_zeros(self.trainer.world_size, 2)
+        told[self.trainer.global_rank, 0], told[self.trainer.global_rank, 1] = loss, float(self.stop())
+        dist.all_reduce(told)
+        return float(told[:, 0].mean()), int(told[:, 1].max())
+
+    def _refusal(self, loss: float, norm: float) -> NonFinite:
+        """Returns the error with everything that is known about the step."""
+        training = self.recipe.training
+        start = self.step * training.batch_size
+        positions = torch.arange(start, start + training.batch_size, device=self.device)
+        each = self.all_gather(self._each)
+        assert isinstance(each, Tensor)
+        if each.ndim == 2:  # process r has every world-th position: interleave
+            each = each.T.flatten()
+        rho = levels(self.model, training.seed, positions).rho
+        report = {
+            "step": self.step,
+            "loss": repr(loss),
+            "grad_norm": repr(norm),
+            "learning_rate": learning_rate(self.step, training),
+            "positions": positions.tolist(),
+            "rho": rho.tolist(),
+            "losses": [repr(value) for value in each.tolist()],
+            "parameters": [
+                name
+                for name, p in self.model.named_parameters()
+                if p.grad is not None and not bool(p.grad.isfinite().all())
+            ],
+        }
+        what = f"loss {loss:g}, gradient norm {norm:g}"
+        return NonFinite(f"step {self.step}: {what}; the step was not taken", report)

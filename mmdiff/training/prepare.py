@@ -1,0 +1,157 @@
+"""Before the first step: which samples there are, which are broken, what the recipe leaves to the data."""
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmdiff import files
+from mmdiff.data.audit import audit, refuse_if_too_bad
+from mmdiff.data.library import Library
+from mmdiff.data.scan import Listing, scan
+from mmdiff.data.shapes import Shapes
+from mmdiff.errors import UserError
+from mmdiff.modalities import Image, modality_of
+from mmdiff.recipe import Recipe
+from mmdiff.run import Run
+from mmdiff.training.data import Source, label
+
+_RECORD = "data.json"
+
+
+class DataChanged(UserWarning):
+    """A run goes on with other files than it was started with."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training starts from.
+
+    Attributes:
+        recipe: with the label values that the data has.
+        source: the samples.
+        record: which files there are and which were rejected, for ``data.json`` and the next session.
+        summary: lines for the person.
+    """
+
+    recipe: Recipe
+    source: Source
+    record: dict[str, Any]
+    summary: tuple[str, ...]
+
+    def remember(self, run: Run) -> None:
+        """Writes ``data.json`` unless it says this already."""
+        path, text = run.path / _RECORD, json.dumps(self.record, indent=1) + "\n"
+        if not path.exists() or path.read_text() != text:
+            files.write_text(path, text)
+
+
+def prepare(recipe: Recipe, folder: Path) -> Prepared:
+    """Finds and checks the data of a recipe.
+
+    Every file is decoded once, when the run is started; a later session trusts ``data.json`` in the run
+    ``folder`` as long as names and metadata are the same.
+
+    Raises:
+        UserError: there is no data, or more than ``data.max_bad`` of it is broken.
+    """
+    modality = modality_of(recipe)
+    if recipe.data.source == "shapes":
+        size = modality.width, modality.height
+        source: Source = Shapes(recipe.training.seed, recipe.data.length, size, recipe.data.cache_mb)
+        record: dict[str, Any] = {"source": "shapes", "samples": len(source), "rejected": []}
+        summary = [f"data: {len(source):,} shapes drawn by code, {modality.width}x{modality.height}"]
+    else:
+        listing, record = _listing(recipe, modality, folder)
+        source = Library(listing, modality, recipe.data.cache_mb // max(recipe.data.workers, 1))
+        summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.width}x{modality.height}"]
+        rejected = record["rejected"]
+        if rejected:
+            first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"
+            summary.append(
+                f"      {len(rejected):,} rejected, all named in {folder / _RECORD}; the first: {first}"
+            )
+    return Prepared(fill_values(recipe, source), source, record, tuple(summary))
+
+
+def fill_values(recipe: Recipe, source: Source) -> Recipe:
+    """Returns the recipe with the values of every label that leaves them open: what the data has, sorted.
+
+    Raises:
+        UserError: no sample has a value.
+    """
+    conditions = dict(recipe.conditions)
+    for name, spec in recipe.conditions.items():
+        if spec.kind != "label" or spec.values is not None:
+            continue
+        column = spec.column or name
+        values = {label(source.columns(place), column) for place in range(len(source))} - {None}
+        if not values:
+            there = ", ".join(source.columns(0)) or "none"
+            raise UserError(
+                f"conditions.{name}: no sample has a value in column {column!r}; columns: {there}"
+            )
+        conditions[name] = dataclasses.replace(spec, values=tuple(sorted(map(str, values))))
+    return dataclasses.replace(recipe, conditions=conditions)
+
+
+def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, dict[str, str]]]:
+    """Returns (caption, label values) of the grids drawn while training.
+
+    The recipe's ``sampling.prompts`` with its ``sampling.conditions``; where it has none, ``count`` samples
+    spread over the data say what they are.
+    """
+    wanted = dict(recipe.sampling.conditions)
+    if recipe.sampling.prompts:
+        return [(prompt, wanted) for prompt in recipe.sampling.prompts]
+    labels = [(name, spec.column or name) for name, spec in recipe.conditions.items() if spec.kind == "label"]
+    chosen = []
+    for number in range(min(count, len(source))):
+        columns = source.columns(number * len(source) // count if len(source) > count else number)
+        own = {name: value for name, column in labels if (value := label(columns, column)) is not None}
+        chosen.append((str(columns.get("text") or ""), own | wanted))
+    return chosen
+
+
+def _listing(recipe: Recipe, modality: Image, folder: Path) -> tuple[Listing, dict[str, Any]]:
+    """The good files, and the record of all."""
+    if recipe.data.path is None:
+        raise UserError("data.path: got nothing, expected a folder or a tar (--data PATH)")
+    known = _known(folder)
+    if known is not None:
+        listing = scan(recipe.data.path, modality.suffixes, recipe.data.captions)
+        bad = {row["file_name"] for row in known["rejected"]}
+        good = dataclasses.replace(
+            listing, entries=tuple(e for e in listing.entries if e.file_name not in bad)
+        )
+        if _fingerprint(good) == known["fingerprint"]:
+            return good, known
+    found = audit(recipe.data.path, modality, recipe.data.max_bad, captions=recipe.data.captions)
+    refuse_if_too_bad(found)
+    good = found.listing
+    if known is not None:
+        now, before = len(good.entries), known["samples"]
+        message = f"{recipe.data.path}: {now:,} samples, {before:,} when the run began; goes on with these"
+        warnings.warn(message, DataChanged, stacklevel=2)
+    return good, {
+        "path": str(recipe.data.path),
+        "fingerprint": _fingerprint(good),
+        "samples": len(good.entries),
+        "rejected": [dataclasses.asdict(rejection) for rejection in found.rejected],
+    }
+
+
+def _known(folder: Path) -> dict[str, Any] | None:
+    path = folder / _RECORD
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _fingerprint(listing: Listing) -> str:
+    """A hash of all names and captions in order: what decides which sample a position reads."""
+    digest = hashlib.sha256()
+    for entry in listing.entries:
+        digest.update(json.dumps([entry.file_name, entry.columns], sort_keys=True, default=str).encode())
+    return digest.hexdigest()

@@ -1,0 +1,80 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from mmdiff.data.badfile import BadFile
+from mmdiff.data.library import Cache, Library
+from mmdiff.data.scan import scan
+from mmdiff.modalities import Image
+from tests.data import zoo
+
+
+@pytest.fixture
+def library(tmp_path) -> Library:
+    for i in range(5):
+        (tmp_path / f"{i}.png").write_bytes(zoo.saved(np.full((4, 6, 3), 40 * i, np.uint8)))
+        (tmp_path / f"{i}.txt").write_text(f"picture {i}")
+    modality = Image(6, 4)
+    return Library(scan(tmp_path, modality.suffixes), modality, cache_mb=1)
+
+
+def test_items_are_packed_pictures_with_their_columns(library):
+    assert len(library) == 5
+    assert library.name(3) == "3.png"
+    assert library.columns(3)["text"] == "picture 3"
+    value, columns = library[3]
+    assert value.dtype == torch.uint8
+    assert value.shape == (3, 4, 6)
+    assert (value == 120).all()
+    assert columns == library.columns(3)
+    torch.testing.assert_close(library.x0(3), torch.full((3, 4, 6), 120 / 127.5 - 1))
+
+
+def test_what_is_kept_is_not_read_again(library, tmp_path):
+    first = library[2][0].clone()
+    (tmp_path / "2.png").unlink()
+    assert torch.equal(library[2][0], first)
+    (tmp_path / "3.png").unlink()
+    with pytest.raises(BadFile, match=r"3\.png"):
+        library[3]
+
+
+@pytest.mark.parametrize("index", [5, -1, 10**9])
+def test_only_what_is_there(library, index):
+    for read in (library.__getitem__, library.name, library.columns):
+        with pytest.raises(IndexError):
+            read(index)
+
+
+@given(st.integers(0, 9), st.integers(0, 3), st.lists(st.integers(0, 8)))
+def test_a_cache_changes_nothing_but_the_work(length, cache_mb, reads):
+    """Items of 1 MiB: the budget is the number of items that are made once."""
+    made = []
+
+    def make(index):
+        made.append(index)
+        return torch.full((2**20,), index, dtype=torch.uint8)
+
+    cache = Cache(length, (2**20,), cache_mb)
+    reads = [index for index in reads if index < length]
+    assert [int(cache.get(index, make)[-1]) for index in reads] == reads
+    kept = [index for index in reads if index < cache_mb]
+    assert len(made) == len(reads) - len(kept) + len(set(kept))
+
+
+def test_a_copy_for_another_process_is_small_and_reads_the_same(library):
+    before = [library[i][0].clone() for i in range(5)]
+    data = pickle.dumps(library)
+    assert len(data) < 5000
+    assert all(torch.equal(pickle.loads(data)[i][0], before[i]) for i in range(5))
+
+
+@pytest.mark.multi
+def test_loader_workers_read_the_same(library):
+    loader = DataLoader(library, batch_size=None, num_workers=1)
+    assert [columns["text"] for _, columns in loader] == [f"picture {i}" for i in range(5)]

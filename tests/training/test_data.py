@@ -1,0 +1,100 @@
+"""From positions to batches: order, shares of several processes, dropout, and independence of everything else."""
+
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmdiff.conditions import Conditions
+from mmdiff.training.data import Batch, Endless, Positions, collate, place
+from mmdiff.training.prepare import prepare
+
+
+def take(start, rank, world, count):
+    return list(islice(Endless(start, rank, world), count))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 5), st.integers(1, 6))
+def test_processes_together_cover_each_global_batch_exactly(start, world, share, steps):
+    size = share * world
+    ranks = [take(start, rank, world, share * steps) for rank in range(world)]
+    for step in range(steps):
+        together = sorted(p for rank in ranks for p in rank[step * share : (step + 1) * share])
+        assert together == list(range(start + step * size, start + (step + 1) * size))
+
+
+@given(st.integers(0, 100), st.integers(1, 60), st.integers(0, 5))
+def test_every_epoch_visits_each_sample_once(seed, size, epoch):
+    order = [place(seed, epoch * size + k, size) for k in range(size)]
+    assert sorted(order) == list(range(size))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    orders = [[place(seed, e * 100 + k, 100) for k in range(100)] for seed in (0, 1) for e in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+
+
+@pytest.fixture
+def positions(recipe, tmp_path):
+    def make(*settings):
+        prepared = prepare(recipe(*settings), tmp_path)
+        return Positions(prepared.source, Conditions(prepared.recipe.conditions), prepared.recipe)
+
+    return make
+
+
+def same(a: Batch, b: Batch) -> bool:
+    tensors = [(a.x0, b.x0), (a.eps, b.eps), (a.position, b.position)]
+    tensors += [(a.ids[name], b.ids[name]) for name in a.ids]
+    tensors += [(a.present[name], b.present[name]) for name in a.present]
+    return all(torch.equal(x, y) for x, y in tensors)
+
+
+def test_a_position_gives_the_same_sample_whenever_and_beside_whomever(positions):
+    one, two = positions(), positions()
+    unpack = lambda packed: packed.float()  # noqa: E731
+    forwards = {k: collate([one[k]], unpack) for k in range(40)}
+    backwards = {k: collate([two[k]], unpack) for k in reversed(range(40))}
+    assert all(same(forwards[k], backwards[k]) for k in range(40))
+
+
+def test_noise_is_normal_and_distinct_for_each_position(positions):
+    data = positions()
+    noise = torch.stack([data[k][1] for k in range(60)])
+    assert abs(float(noise.mean())) < 0.03
+    assert abs(float(noise.std()) - 1) < 0.03
+    correlation = torch.corrcoef(noise.flatten(1)) - torch.eye(60)
+    assert float(correlation.abs().max()) < 0.4
+
+
+def test_flips_and_dropout_have_their_share_and_are_independent(positions):
+    data = positions("conditions.text.dropout=0.25", "conditions.style.dropout=0.5")
+    count = 2000
+    given = [data.conditions.present(data._raw({"text": "a", "style": "flat"}, k)) for k in range(count)]
+    text, style = (torch.tensor([bool(row[name]) for row in given]).double() for name in ("text", "style"))
+    assert float(text.mean()) == pytest.approx(0.75, abs=0.04)
+    assert float(style.mean()) == pytest.approx(0.5, abs=0.04)
+    assert float((text * style).mean()) == pytest.approx(0.375, abs=0.04)
+    mirrored = 0
+    for k in range(200):
+        plain = data.source[data.place(k)][0]
+        mirrored += int(torch.equal(data[k][0], plain.flip(-1)))
+        assert torch.equal(data[k][0], plain) or torch.equal(data[k][0], plain.flip(-1))
+    assert 70 < mirrored < 130
+
+
+def test_alternative_captions_have_their_share(positions):
+    data = positions("data.alternative_share=0.5", "conditions.text.dropout=0")
+    said = [data._caption({"text": "main", "tags": ["one", "two"]}, k) for k in range(2000)]
+    assert said.count("main") / 2000 == pytest.approx(0.5, abs=0.04)
+    assert said.count("one") / 2000 == pytest.approx(0.25, abs=0.04)
+    assert set(said) == {"main", "one", "two"}
+    assert data._caption({"text": "main", "tags": []}, 0) == "main"
+
+
+def test_without_captions_the_text_is_absent(positions):
+    data = positions("conditions.text.dropout=0", "data.alternative_share=0")
+    assert data._raw({"text": "", "style": "flat"}, 0)["text"] is None
+    assert data._raw({"text": "x"}, 0)["style"] is None

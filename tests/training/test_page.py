@@ -1,0 +1,79 @@
+"""The run page: self-contained, escaped, and right about the curve."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmdiff.training import page
+
+ROWS = [{"step": 20 * i, "loss": 1 / i} for i in range(1, 50)]
+
+
+class Balanced(HTMLParser):
+    VOID = frozenset({"meta", "img"})
+
+    def __init__(self):
+        super().__init__()
+        self.open = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def render(**changes):
+    given = {
+        "title": "a run",
+        "facts": [("1", "steps")],
+        "rows": ROWS,
+        "grids": [(40, "samples/step-00000040/grid.png"), (20, "samples/step-00000020/grid.png")],
+        "recipe": "modality: image\n",
+        "finished": True,
+    }
+    return page.render(**given | changes)
+
+
+def test_page_is_well_formed_and_needs_nothing_from_elsewhere():
+    text = render()
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    links = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert links
+    assert all(link.startswith("samples/") for link in links)
+    assert "http-equiv" not in text
+    assert "http-equiv" in render(finished=False)
+
+
+def test_newest_grid_comes_first():
+    text = render()
+    assert text.index("step-00000040") < text.index("step-00000020")
+
+
+def test_what_the_user_wrote_is_escaped():
+    text = render(title="<b>&", recipe="x: <script>alert(1)</script>")
+    assert "<script>" not in text
+    assert "<b>&<" not in text
+
+
+@pytest.mark.parametrize(
+    "rows", [[], ROWS[:1], [{"step": 1, "loss": float("nan")}] * 3, [{"step": 5, "loss": 0.5}] * 2]
+)
+def test_few_or_odd_rows_do_not_break_the_curve(rows):
+    Balanced().feed(render(rows=rows, grids=[]))
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=3000))
+def test_curve_stays_inside_the_frame(losses):
+    text = page.curve([(i + 1, loss) for i, loss in enumerate(losses)])
+    line = re.search(r'points="([^"]*)"', text)[1]
+    places = [tuple(map(float, point.split(","))) for point in line.split()]
+    assert len(places) <= page.POINTS
+    assert all(page.LEFT <= x <= page.WIDTH and 0 <= y <= page.HEIGHT for x, y in places)
+    assert [x for x, _ in places] == sorted(x for x, _ in places)

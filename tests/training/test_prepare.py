@@ -1,0 +1,89 @@
+"""What training starts from: good files, named rejections, label values, prompts."""
+
+import json
+import shutil
+
+import pytest
+
+from mmdiff import run as runs
+from mmdiff.errors import UserError
+from mmdiff.training import prepare as preparing
+from mmdiff.training.prepare import DataChanged, prepare, prompts
+
+
+@pytest.fixture
+def folder(pictures, tmp_path):
+    """A copy of the pictures that may be broken."""
+    copy = tmp_path / "copy"
+    shutil.copytree(pictures, copy)
+    return copy
+
+
+def test_label_values_are_filled_in_sorted(recipe, tmp_path):
+    prepared = prepare(recipe(), tmp_path)
+    assert prepared.recipe.conditions["style"].values == ("deep", "flat")
+    assert len(prepared.source) == 11
+
+
+def test_given_label_values_stay(recipe, tmp_path):
+    prepared = prepare(recipe("conditions.style.values=[flat, deep, other]"), tmp_path)
+    assert prepared.recipe.conditions["style"].values == ("flat", "deep", "other")
+
+
+def test_a_label_without_values_names_the_columns(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"conditions.style: no sample has a value in column 'colour'; columns: .*text"):
+        prepare(recipe("conditions.style.column=colour"), tmp_path)
+
+
+def test_broken_files_are_named_and_remembered(recipe, folder, tmp_path):
+    (folder / "3.png").write_bytes(b"not a picture")
+    asked = recipe(f"data.path={folder}", "data.max_bad=0.2")
+    prepared = prepare(asked, tmp_path)
+    assert len(prepared.source) == 10
+    assert [row["file_name"] for row in prepared.record["rejected"]] == ["3.png"]
+    assert any("3.png" in line for line in prepared.summary)
+    with pytest.raises(UserError, match=r"3\.png"):
+        prepare(recipe(f"data.path={folder}", "data.max_bad=0.05"), tmp_path)
+
+
+def test_the_second_session_decodes_nothing(recipe, folder, tmp_path, monkeypatch):
+    (folder / "3.png").write_bytes(b"not a picture")
+    asked = recipe(f"data.path={folder}", "data.max_bad=0.2")
+    first = prepare(asked, tmp_path / "run")
+    first.remember(runs.create(tmp_path / "run", asked))
+    monkeypatch.setattr(preparing, "audit", None)
+    second = prepare(asked, tmp_path / "run")
+    assert [second.source.name(i) for i in range(10)] == [first.source.name(i) for i in range(10)]
+
+
+def test_changed_data_is_said(recipe, folder, tmp_path):
+    asked = recipe(f"data.path={folder}")
+    prepare(asked, tmp_path / "run").remember(runs.create(tmp_path / "run", asked))
+    rows = (folder / "metadata.jsonl").read_text().splitlines()
+    (folder / "metadata.jsonl").write_text("\n".join(rows[:-1]) + "\n")
+    with pytest.warns(DataChanged, match="10 samples, 11 when the run began"):
+        prepare(asked, tmp_path / "run")
+
+
+def test_no_path_is_a_clear_error(recipe, tmp_path):
+    with pytest.raises(UserError, match="--data"):
+        prepare(recipe("data.path=null"), tmp_path)
+
+
+def test_shapes_need_no_files(recipe, tmp_path):
+    asked = recipe("data.source=shapes", "data.path=null", "data.length=50", "conditions.style.column=colour")
+    prepared = prepare(asked, tmp_path)
+    assert len(prepared.source) == 50
+    assert "red" in prepared.recipe.conditions["style"].values
+    json.dumps(prepared.record)
+
+
+def test_prompts_are_those_of_the_recipe_or_spread_over_the_data(recipe, tmp_path):
+    source = prepare(recipe(), tmp_path).source
+    spread = prompts(recipe(), source)
+    assert len(spread) == 8
+    assert len({text for text, _ in spread}) == 8
+    assert all(labels["style"] in {"flat", "deep"} for _, labels in spread)
+    fixed = prompts(recipe("sampling.prompts=[a, b]", "sampling.conditions.style=flat"), source)
+    assert fixed == [("a", {"style": "flat"}), ("b", {"style": "flat"})]
+    assert all(labels == {"style": "deep"} for _, labels in prompts(recipe("sampling.conditions.style=deep"), source))

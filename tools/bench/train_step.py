@@ -1,0 +1,311 @@
+"""How fast is a training step? This project beside its peers and the machine's own limit, in one run.
+
+  python tools/bench/train_step.py --rank 2d
+  python tools/bench/train_step.py --rank 2d --json | tail -1
+
+All nets learn the same task, to predict the noise in a 32x32x3 picture (MSE, AdamW), at the same batch size and
+about equal forward FLOPs, as torch counts them. A step is forward, backward and optimiser; its work is taken as
+three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in which the contenders take turns:
+
+  ours       mmdiff's U-Net as its recipes run it: patches of 2, bf16, channels_last, compiled, fused AdamW
+  shipped    diffusers' UNet2DModel as its training script runs it: fp32, heads of 8, not compiled
+  ... tuned  a peer as well as it can be: bf16, channels_last, heads of 64, compiled, fused AdamW
+  ceiling    one bf16 3x3 convolution of 128 channels, forward and backward: what this machine gives at most
+
+Other work on the machine changes the figures and even their order: compare within one run on a quiet machine.
+Compiling takes about a minute for each net. The peers are installed by: pip install 'mmdiff[bench]'
+"""
+
+import argparse
+import importlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmdiff.errors import UserError
+from mmdiff.nets import Shape, UNet
+
+PASSES = 3  # the backward pass does the forward's work twice: for the inputs and for the weights
+WARM_UP = 2  # steps; the first one compiles
+GIGA = 1e9
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A net and how it is run; ``tuned`` is bf16, channels_last, compiled, with the fused optimiser."""
+
+    name: str
+    build: Callable[[], nn.Module]
+    call: Callable[[nn.Module, Tensor, Tensor], Tensor]  # (net, noisy x, clock in [0, 1]) -> estimated noise
+    tuned: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is compared for one rank: x without its batch axis, ours, the peers, and the layer that sets the limit."""
+
+    shape: tuple[int, ...]
+    ours: tuple[Contender, ...]  # the first counts, the others are shown
+    peers: tuple[Contender, ...]
+    shipped: str  # name of the peer that users get
+    layer: Callable[[], nn.Module]
+    layer_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Something to time: ``step`` does ``work`` floating-point operations."""
+
+    name: str
+    step: Callable[[], None]
+    work: float
+    forward: float  # FLOPs of the forward pass of one sample
+
+
+def peer(module: str, name: str) -> Any:
+    """A class of another project. Raises UserError when that is not installed."""
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: pip install 'mmdiff[bench]'") from None
+
+
+def unet(shape: Shape) -> nn.Module:
+    return UNet(3, (2, 3), shape)
+
+
+def ours(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
+    return net(x, clock * torch.pi / 2)
+
+
+def diffusers_unet(head: int) -> nn.Module:
+    """The blocks of its script train_unconditional.py, three levels of them, attention at 16x16."""
+    net: nn.Module = peer("diffusers", "UNet2DModel")(
+        sample_size=32,
+        block_out_channels=(64, 128, 128),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=head,
+    )
+    return net
+
+
+def diffusers_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
+    return net(x, (999 * clock).long(), return_dict=False)[0]
+
+
+def lucid_unet(head: int, flash: bool) -> nn.Module:
+    """Its attention has 128 channels at every level, by default 4 heads of 32."""
+    kind = peer("denoising_diffusion_pytorch", "Unet")
+    net: nn.Module = kind(
+        64, dim_mults=(1, 2, 4), attn_dim_head=head, attn_heads=128 // head, flash_attn=flash
+    )
+    return net
+
+
+def lucid_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
+    return net(x, 999 * clock)
+
+
+def convolution() -> nn.Module:
+    return nn.Conv2d(128, 128, 3, padding=1, bias=False)
+
+
+PATCHES = Shape(patch=2, width=128, mults=(1, 2, 2), blocks=3, attention=(1, 2))
+PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
+CASES = {
+    "2d": Case(
+        shape=(3, 32, 32),
+        ours=(
+            Contender("mmdiff", partial(unet, PATCHES), ours, tuned=True),
+            Contender("mmdiff, no patches", partial(unet, PIXELS), ours, tuned=True),
+        ),
+        peers=(
+            Contender("diffusers", partial(diffusers_unet, 8), diffusers_call, tuned=False),
+            Contender("diffusers, tuned", partial(diffusers_unet, 64), diffusers_call, tuned=True),
+            Contender("denoising_diffusion_pytorch", partial(lucid_unet, 32, False), lucid_call, tuned=False),
+            Contender(
+                "denoising_diffusion_pytorch, tuned", partial(lucid_unet, 64, False), lucid_call, tuned=True
+            ),
+        ),
+        shipped="diffusers",
+        layer=convolution,
+        layer_shape=(128, 32, 32),
+    ),
+}
+
+
+def forward_flops(
+    net: nn.Module, call: Callable[[nn.Module, Tensor, Tensor], Tensor], shape: Sequence[int]
+) -> float:
+    """FLOPs for one sample; attention is made plain for the count, since its fused CPU kernel is not counted."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        call(net, torch.zeros(1, *shape), torch.zeros(1))
+    return float(counter.get_total_flops())
+
+
+def training(contender: Contender, shape: Sequence[int], batch: int, compiled: bool) -> Runner:
+    """The contender's training step on one fixed batch."""
+    torch.manual_seed(0)
+    net = contender.build().train()
+    forward = forward_flops(net, contender.call, shape)
+    x, noise = torch.randn(2, batch, *shape)
+    clock = torch.rand(batch)
+    cast: Callable[[], Any] = nullcontext
+    if contender.tuned:
+        net = net.to(memory_format=torch.channels_last)
+        x, noise = (value.contiguous(memory_format=torch.channels_last) for value in (x, noise))
+        cast = partial(torch.autocast, "cpu", torch.bfloat16)
+        if compiled:
+            net.compile()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=contender.tuned or None)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with cast():
+            estimate = contender.call(net, x, clock)
+        F.mse_loss(estimate.float(), noise).backward()
+        optimizer.step()
+
+    return Runner(contender.name, step, PASSES * forward * batch, forward)
+
+
+def limit(case: Case, batch: int) -> Runner:
+    """Forward and backward of the case's layer alone, all in bf16."""
+    layer = case.layer()
+    forward = forward_flops(layer, lambda net, x, clock: net(x), case.layer_shape)
+    layer = layer.to(torch.bfloat16, memory_format=torch.channels_last)
+    x = torch.randn(batch, *case.layer_shape, dtype=torch.bfloat16)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.randn_like(x)
+
+    def step() -> None:
+        x.grad = None
+        layer.zero_grad(set_to_none=True)
+        layer(x).backward(gradient)
+
+    return Runner("ceiling", step, PASSES * forward * batch, forward)
+
+
+def seconds_of(step: Callable[[], None], steps: int) -> float:
+    """Wall-clock seconds for one step, the mean of ``steps``."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return (time.perf_counter() - start) / steps
+
+
+def race(runners: Sequence[Runner], rounds: int, steps: int, seconds: float) -> dict[str, list[float]]:
+    """Seconds of a step for each runner and round; the runners take turns, so that all meet the same disturbances.
+
+    No round begins after ``seconds``.
+    """
+    for runner in runners:
+        warm = seconds_of(runner.step, WARM_UP) * WARM_UP
+        print(f"{runner.name}: ready after {warm:.0f} s", file=sys.stderr, flush=True)
+    times: dict[str, list[float]] = {runner.name: [] for runner in runners}
+    start = time.perf_counter()
+    for number in range(rounds):
+        if number and time.perf_counter() - start > seconds:
+            break
+        for runner in runners:
+            times[runner.name].append(seconds_of(runner.step, steps))
+        print(f"round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+    return times
+
+
+def report(
+    case: Case, runners: Sequence[Runner], times: Mapping[str, Sequence[float]], batch: int
+) -> dict[str, Any]:
+    """The medians and their ratios."""
+    speed = {r.name: r.work / statistics.median(times[r.name]) / GIGA for r in runners}
+    peers = {contender.name: speed[contender.name] for contender in case.peers}
+    mine = speed[case.ours[0].name]
+    best = max(peers, key=lambda name: peers[name])
+    return {
+        "ours": mine,
+        "best_peer": peers[best],
+        "shipped": peers[case.shipped],
+        "ceiling": speed["ceiling"],
+        "ratio_best_peer": mine / peers[best],
+        "ratio_shipped": mine / peers[case.shipped],
+        "ceiling_share": mine / speed["ceiling"],
+        "best_peer_name": best,
+        "peers": peers,
+        "variants": {contender.name: speed[contender.name] for contender in case.ours},
+        "flops": {r.name: r.forward for r in runners},
+        "pictures_per_second": {r.name: batch / statistics.median(times[r.name]) for r in runners},
+        "seconds": {name: list(each) for name, each in times.items()},
+        "batch": batch,
+        "shape": list(case.shape),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """Prints the table."""
+    print(f"{'':<36}{'GFLOP/sample':>13}{'samples/s':>11}{'GFLOP/s':>9}")
+    speed = found["variants"] | found["peers"] | {"ceiling": found["ceiling"]}
+    for name in sorted(speed, key=lambda key: -speed[key]):
+        work, rate = found["flops"][name] / GIGA, found["pictures_per_second"][name]
+        print(f"{name:<36}{work:>13.2f}{rate:>11.1f}{speed[name]:>9.0f}")
+    print(
+        f"ours is {found['ratio_best_peer']:.2f} x {found['best_peer_name']}, "
+        f"{found['ratio_shipped']:.2f} x the shipped peer, {found['ceiling_share']:.0%} of the ceiling"
+    )
+
+
+def bench(rank: str, batch: int, rounds: int, steps: int, seconds: float, compiled: bool) -> dict[str, Any]:
+    """Runs one case. Raises UserError when there is none for the rank, or a peer is missing."""
+    if rank not in CASES:
+        raise UserError(f"--rank {rank}: expected one of {', '.join(CASES)}")
+    if min(batch, rounds, steps) < 1:
+        raise UserError(f"--batch {batch}, --rounds {rounds}, --steps {steps}: expected at least 1 each")
+    case = CASES[rank]
+    contenders = (*case.ours, *case.peers)
+    runners = [training(contender, case.shape, batch, compiled) for contender in contenders]
+    runners.append(limit(case, batch))
+    return {"rank": rank, **report(case, runners, race(runners, rounds, steps, seconds), batch)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 done, 2 the input was wrong."""
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
+    add = parser.add_argument
+    add("--rank", default="2d", metavar="1d|2d|3d", help="axes of the data (default: %(default)s)")
+    add("--batch", type=int, default=32, metavar="N", help="samples in a step (default: %(default)s)")
+    add("--rounds", type=int, default=5, metavar="N", help="turns of each contender (default: %(default)s)")
+    add("--steps", type=int, default=2, metavar="N", help="steps in a turn (default: %(default)s)")
+    add("--seconds", type=float, default=300, metavar="S", help="no turns after that (default: %(default)s)")
+    add("--no-compile", action="store_true", help="compile nothing: quick, but no fair figure for anyone")
+    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
+    o = parser.parse_args(arguments)
+    try:
+        found = bench(o.rank, o.batch, o.rounds, o.steps, o.seconds, not o.no_compile)
+    except UserError as error:
+        print(f"train_step: {error}", file=sys.stderr)
+        return 2
+    show(found)
+    if o.json:
+        print(json.dumps(found))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

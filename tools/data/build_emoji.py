@@ -1,0 +1,205 @@
+"""Builds the emoji folder: captioned emoji of five art styles as square RGB PNG on white.
+
+Writes DIR/{style}/{concept}.png, DIR/metadata.jsonl (file_name, text, tags, style, group, concept) and
+DIR/ATTRIBUTION.txt from five npm packages of 50 MB together. They are downloaded once with `npm pack`, which
+runs nothing of theirs, checked against pinned SHA-256 sums, and kept. Drawing takes about 15 seconds.
+
+Up to 32 pixels every style has a source that needs no enlarging; up to 64 google and twitter take larger
+packages (136 MB more); beyond that they are left out, and beyond 256 fluent-3d too.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import PIL
+from PIL import Image
+
+from mmdiff.errors import UserError
+from mmdiff.files import remove, replacing, temporary
+from tools.data.emoji_styles import EMOJIBASE, RESVG, Concept, Source, concepts_of, open_styles
+from tools.data.packages import FetchError, Say, fetch, unpack
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# digest() of the build at 32 px with Pillow 13.0.0 and resvg_py 0.5.0
+REFERENCE_SIZE = 32
+REFERENCE = "73f0fc6bc59372a6ccf2a6af0b421e4b784244927a213343832751770360f05d"
+
+APACHE = "Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0)"
+CREDITS = {
+    f"Noto Emoji, Copyright Google LLC, {APACHE}": {"google", "noto-v1"},
+    "Twemoji, Copyright Twitter, Inc. and other contributors, graphics under CC-BY 4.0 "
+    "(https://creativecommons.org/licenses/by/4.0/)": {"twitter"},
+    "Fluent Emoji, Copyright (c) Microsoft Corporation, MIT License; packaged by LobeHub (MIT) and Iconify": {
+        "fluent-3d",
+        "fluent-flat",
+    },
+}
+FLUENT_RIGHTS = "Copyright (c) Microsoft Corporation\nCopyright (c) 2023 LobeHub"
+
+
+def on_white(image: Image.Image, size: int) -> Image.Image:
+    """Pads to a square, shrinks with premultiplied alpha (a pixel is the mean of its area), puts on white."""
+    image = image.convert("RGBA")
+    if image.width != image.height:
+        side = max(image.size)
+        square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = square
+    if image.width != size:
+        image = image.convert("RGBa").resize((size, size), Image.Resampling.BOX).convert("RGBA")
+    page = Image.new("RGBA", image.size, "white")
+    page.alpha_composite(image)
+    return page.convert("RGB")
+
+
+def draw(
+    folder: Path, concepts: Mapping[str, Concept], sources: Mapping[str, Source], size: int
+) -> list[str]:
+    """Writes all pictures and ``metadata.jsonl`` into ``folder``; returns the rows, one JSON object each.
+
+    The rows are sorted by file name, so that equal packages give equal bytes.
+    """
+    rows = {}
+    for style in sources:
+        (folder / style).mkdir(parents=True)
+    for concept, info in counted(concepts):
+        for style, get in sources.items():
+            image = get(concept, size)
+            if image is not None:
+                name = f"{style}/{concept}.png"
+                on_white(image, size).save(folder / name, optimize=True)
+                text = {"file_name": name, "text": info["text"], "tags": info["tags"]}
+                rows[name] = {**text, "style": style, "group": info["group"], "concept": concept}
+    lines = [json.dumps(rows[name], ensure_ascii=False) for name in sorted(rows)]
+    (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
+    return lines
+
+
+def counted(concepts: Mapping[str, Concept]) -> Iterator[tuple[str, Concept]]:
+    """Gives the items and shows on stderr how far it is: in place on a terminal, else at every quarter."""
+    live, total = sys.stderr.isatty(), len(concepts)
+    every = 50 if live else -(-total // 4)
+    for done, item in enumerate(concepts.items(), 1):
+        yield item
+        if done == total or done % every == 0:
+            end = "\r" if live and done < total else "\n"
+            print(f"{done} of {total} concepts drawn", file=sys.stderr, end=end, flush=True)
+
+
+def digest(folder: Path, rows: list[str]) -> str:
+    """SHA-256 over all rows and pixels, which stay equal when only the PNG compression differs."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(row.encode())
+        with Image.open(folder / json.loads(row)["file_name"]) as image:
+            total.update(image.tobytes())
+    return total.hexdigest()
+
+
+def attribution(styles: set[str], licences: Mapping[str, str], emojibase: str, apache: str) -> str:
+    """The credits of the sources in use, and under them the licence texts that a copy must carry.
+
+    Args:
+        styles: the styles in use.
+        licences: the licence texts of those styles whose package brings one (MIT).
+        emojibase: the licence text of the captions (MIT).
+        apache: the text of Apache-2.0.
+    """
+    credits = [f"{line}. Resized, on white." for line, users in CREDITS.items() if users & styles]
+    credits.append("Emojibase, Copyright (c) 2017-2019 Miles Johnson, MIT License (labels, tags, groups).")
+    texts = {"Emojibase": emojibase}
+    if licences:
+        credits.append("emoji-data, Copyright (c) 2013 Cal Henderson, MIT License (sheets and index).")
+        texts["emoji-data"] = "\n".join(sorted(set(licences.values())))
+    if styles & {"fluent-3d", "fluent-flat"}:
+        permission = emojibase[emojibase.index("Permission is hereby granted") :]
+        texts["Fluent Emoji"] = f"MIT License\n\n{FLUENT_RIGHTS}\n\n{permission}"
+    if styles & {"google", "noto-v1"}:
+        texts["Noto Emoji"] = apache
+    head = "The pictures and captions in this folder come from:\n\n" + "".join(f"- {x}\n" for x in credits)
+    rule = "-" * 80
+    return head + "".join(f"\n{rule}\n{name}\n\n{text}" for name, text in texts.items())
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Writes ``folder`` as a plain tar with one top folder; its bytes depend on names and contents alone."""
+
+    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
+        info.uid = info.gid = 0
+        info.uname = info.gname = ""
+        info.mtime = 1577836800  # 2020-01-01
+        info.mode = 0o755 if info.isdir() else 0o644
+        return info
+
+    with replacing(path) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as box:
+        box.add(folder, path.stem, filter=plain)
+
+
+def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
+    """Makes the folder ``out``, which appears only when it is complete; returns its rows.
+
+    Raises:
+        UserError: ``out`` is there already, ``size`` is not positive, or npm is needed and not installed.
+        FetchError: A package could not be had.
+    """
+    if size < 1:
+        raise UserError(f"--size {size}: expected a number of pixels of at least 1")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out {out}: it is there already; remove it to build it anew")
+    base = unpack(fetch(EMOJIBASE, cache, say), re.compile(r"LICENSE|en/(data|messages)\.json"))
+    concepts = concepts_of(base)
+    sources, licences = open_styles(size, concepts, cache, say)
+    apache = (ROOT / "LICENSE").read_text("utf-8")
+    text = attribution(set(sources), licences, base["LICENSE"].decode(), apache)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = temporary(out)
+    remove(part)
+    try:
+        rows = draw(part, concepts, sources, size)
+        (part / "ATTRIBUTION.txt").write_text(text, "utf-8")
+        if size == REFERENCE_SIZE:
+            say(compare(digest(part, rows)))
+        part.replace(out)
+    finally:
+        remove(part)
+    return rows
+
+
+def compare(found: str) -> str:
+    """Says whether the build is the one whose results we publish."""
+    if found == REFERENCE:
+        return "every caption and pixel equals the reference"
+    versions = f"Pillow 13.0.0 and {' '.join(RESVG)}, and here is Pillow {PIL.__version__}"
+    return f"some pixels differ from the reference, which was drawn with {versions}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 done, 1 failed while working, 2 the input was wrong."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="emoji", description=__doc__, formatter_class=formatter)
+    add = parser.add_argument
+    add("--out", type=Path, metavar="DIR", default="emoji", help="the folder to make (default: %(default)s)")
+    add("--size", type=int, metavar="N", default=32, help="pixels of a side (default: %(default)s)")
+    add("--tar", type=Path, metavar="FILE", help="pack the folder into a tar file too")
+    cache = Path.home() / ".cache" / "mmdiff" / "packages"
+    add("--cache", type=Path, metavar="DIR", default=cache, help="keeps the packages (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        rows = [json.loads(row) for row in build(options.out, options.size, options.cache, print)]
+        if options.tar:
+            pack(options.out, options.tar)
+    except (UserError, FetchError, OSError) as error:
+        print(f"emoji: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    styles = Counter(row["style"] for row in rows)
+    print(f"{options.out}: {len(rows)} pictures of {len({row['concept'] for row in rows})} concepts")
+    print(", ".join(f"{style} {count}" for style, count in styles.most_common()))
+    return 0

@@ -1,0 +1,21 @@
+# Sourced by the tools: a virtual environment in .venv with this project installed in it.
+# shellcheck shell=bash
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# install EXTRAS: does nothing when these extras were installed already and pyproject.toml has not changed since.
+install() {
+    local extras=$1 stamp=.venv/installed$1 wanted
+    wanted=$(python3 -c 'import hashlib; print(hashlib.sha256(open("pyproject.toml", "rb").read()).hexdigest())')
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "needs Python 3.11 or newer, found $(python3 --version)" >&2
+        exit 1
+    fi
+    echo "installing into .venv (torch is large: this takes some minutes the first time)"
+    [ -x .venv/bin/python ] || python3 -m venv .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extras"
+    echo "$wanted" >"$stamp"
+}
