@@ -1,7 +1,7 @@
 """The command ``mmdiff``: finds the verb, runs it, and turns what happened into an exit code.
 
-0 done; 1 failed while working; 2 the input was wrong; 130 Ctrl-C; 143 stopped by SIGTERM after saving. A wrong
-input or a failure is one line on stderr; ``--debug`` adds the traceback.
+0 done; 1 failed while working; 2 the input was wrong; 130 Ctrl-C; 143 stopped by SIGTERM after saving. A
+wrong input or a failure is one line on stderr; ``--debug`` adds the traceback.
 """
 
 import argparse
@@ -20,25 +20,32 @@ from mmdiff.naming import suggestion
 DESCRIPTION = "Train diffusion models on your own pictures and sample from them, on any machine."
 EXAMPLES = """\
 start here:
-  mmdiff demo                                         train a small model, see what it draws
-  mmdiff recipe list                                  the recipes that come with the package
-  mmdiff data audit PICTURES                          what of a folder can be used
-  mmdiff train image/folder --data PICTURES           learn from it; the same command again resumes
-  mmdiff sample runs/folder --prompt "a red heart"    draw
+  mmdiff demo                                        train a small model, see what it draws
+  mmdiff recipe list                                 the recipes that come with the package
+  mmdiff data audit PICTURES                         what of a folder can be used
+  mmdiff train image/folder --data PICTURES          learn from it; the same command again resumes
+  mmdiff sample runs/folder --prompt "a red heart"   draw
 
 `mmdiff VERB --help` explains each verb with examples.
-exit codes: 0 done, 1 failed while working, 2 the input was wrong, 130 Ctrl-C, 143 stopped by SIGTERM after saving
+exit codes: 0 done; 1 failed while working; 2 the input was wrong; 130 Ctrl-C; 143 SIGTERM, after saving
 """
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the examples, and one line for most options."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+
 class Parser(argparse.ArgumentParser):
-    """Argparse whose errors are ``UserError`` and name the nearest valid word; no option can be abbreviated."""
+    """Argparse whose errors are ``UserError`` and name the nearest valid word; without abbreviations."""
 
     def __init__(self, **settings: Any) -> None:
-        settings |= {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter}
-        super().__init__(**settings)
-        debug = {"action": "store_true", "default": argparse.SUPPRESS, "help": "show the traceback of an error"}
-        self.add_argument("--debug", **debug)
+        super().__init__(**settings, allow_abbrev=False, formatter_class=_Formatter)
+        self.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show an error's traceback"
+        )
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see '{self.prog} --help')")
@@ -73,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except SystemExit as end:
-            return end.code if isinstance(end.code, int) else int(end.code is not None)
+            return _report(1, end.code, words) if isinstance(end.code, str) else end.code or 0
         except Exception as error:
             what = f"{type(error).__name__}: {error}".splitlines()[0]
             return _report(1, f"failed: {what} (--debug shows where)", words)
@@ -87,7 +94,7 @@ def _run(words: Sequence[str]) -> int:
     args, unknown = parser.parse_known_args(words)
     if unknown:
         _refuse(unknown, args.parser)
-    code: int = args.run(args)
+    code: int = args.work(args)
     return code
 
 
@@ -96,7 +103,7 @@ def _add_verbs(parser: argparse.ArgumentParser, verbs: Mapping[str, Verb]) -> No
     for name, verb in verbs.items():
         child = group.add_parser(name, help=verb.summary, description=verb.summary, epilog=verb.examples)
         verb.options(child)
-        child.set_defaults(run=verb.run, parser=child)
+        child.set_defaults(work=verb.work, parser=child)
         if verb.verbs:
             _add_verbs(child, verb.verbs)
 
@@ -113,7 +120,7 @@ def _refuse(unknown: Sequence[str], parser: argparse.ArgumentParser) -> NoReturn
 def _report(code: int, message: str, words: Sequence[str]) -> int:
     if "--debug" in words:
         traceback.print_exc()
-    print(f"mmdiff: {message}", file=sys.stderr)
+    print("mmdiff:", " ".join(message.split()), file=sys.stderr)
     return code
 
 

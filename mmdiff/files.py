@@ -76,11 +76,13 @@ def sweep(folder: str | Path) -> list[str]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file, a link or a whole folder; nothing happens when it is not there."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    """Removes a file, a link or a folder, if it is there; interrupted, it leaves no half folder."""
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+        return
+    if not _LEFTOVER.fullmatch(path.name):
+        path = path.rename(temporary(path))
+    shutil.rmtree(path)
 
 
 def _runs(pid: int) -> bool:

@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import mmdiff
 from mmdiff import files, schema
 from mmdiff import recipe as recipes
 from mmdiff.errors import UserError
@@ -46,7 +47,7 @@ class DamagedCheckpoint(UserWarning):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One checkpoint folder, ``checkpoints/step-XXXXXXXX``."""
+    """One checkpoint folder, ``checkpoints/step-NNNNNNNN``."""
 
     path: Path
 
@@ -74,7 +75,7 @@ class Checkpoint:
     def step(self) -> int:
         match = _STEP.fullmatch(self.path.name)
         if match is None:
-            raise UserError(f"{self.path}: is not a checkpoint, expected a folder named step-XXXXXXXX")
+            raise UserError(f"{self.path}: is not a checkpoint, expected a folder named step-NNNNNNNN")
         return int(match[1])
 
     def facts(self) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def create(path: str | Path, recipe: Recipe) -> Run:
 
 
 def resume_recipe(stored: Recipe, asked: Recipe, path: Path) -> Recipe:
-    """What a resumed run goes on with: ``asked``, with label values that it leaves open taken from ``stored``.
+    """What a resumed run goes on with: ``asked``; label values that it leaves open come from ``stored``.
 
     Raises:
         UserError: they differ in a key that decides what the run computes; names the first one.
@@ -221,13 +222,13 @@ def commit(run: Run, step: int, write: Callable[[Path], None], *, samples_seen: 
     if final.path.exists() and not final.verify():
         return final
     run.checkpoints.mkdir(parents=True, exist_ok=True)
+    files.remove(final.path)
     part = files.temporary(final.path)
     files.remove(part)
     try:
         part.mkdir()
         write(part)
         _write_manifest(part, step, samples_seen)
-        files.remove(final.path)
         part.replace(final.path)
         files.sync(run.checkpoints)
     except BaseException:
@@ -240,8 +241,9 @@ def commit(run: Run, step: int, write: Callable[[Path], None], *, samples_seen: 
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers, read without importing any of it."""
-    names = ("mmdiff", "torch", "lightning", "numpy", "pillow", "safetensors")
-    return {"python": platform.python_version()} | {name: _version(name) for name in names}
+    names = ("torch", "lightning", "numpy", "pillow", "safetensors")
+    ours = {"python": platform.python_version(), "mmdiff": mmdiff.__version__}
+    return ours | {name: _version(name) for name in names}
 
 
 def _version(name: str) -> str:
@@ -265,7 +267,7 @@ def _write_manifest(folder: Path, step: int, samples_seen: int) -> None:
         "files": facts,
     }
     text = json.dumps(manifest | {"sha256": _digest(manifest)}, indent=1)
-    files.write_text(folder / "manifest.json", text + "\n")
+    files.write_text(folder / "manifest.json", text)
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

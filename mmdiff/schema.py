@@ -122,11 +122,16 @@ def plain(value: Any) -> Any:
 class _Dumper(yaml.SafeDumper):
     """One key a line, lists on one line: a recipe reads and compares well."""
 
+    def text(self, value: str) -> yaml.Node:
+        # Quoted with escapes where PyYAML's other styles lose something: it folds U+0085 into a space.
+        return self.represent_scalar("tag:yaml.org,2002:str", value, None if value.isprintable() else '"')
 
-_DASHES = "tag:yaml.org,2002:seq"
-_Dumper.add_representer(
-    list, lambda dumper, value: dumper.represent_sequence(_DASHES, value, flow_style=True)
-)
+    def row(self, value: list[Any]) -> yaml.Node:
+        return self.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+_Dumper.add_representer(list, _Dumper.row)
 
 
 def dump(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What every test shares: one thread, fixed seeds, hypothesis without a clock, and a way to run the command line."""
+"""What every test shares: one thread, fixed seeds, hypothesis without a clock, and fresh interpreters."""
 
 import os
 import subprocess
@@ -21,6 +21,7 @@ hypothesis.settings.register_profile(
     deadline=None,
     derandomize=True,
     max_examples=50,
+    phases=set(hypothesis.Phase) - {hypothesis.Phase.explain},  # it takes minutes when a test fails
     suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("mmdiff")

@@ -23,9 +23,14 @@ def test_what_is_written_is_read(tmp_path, data):
 def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     target = tmp_path / "a"
     files.write_text(target, "old")
-    with pytest.raises(KeyboardInterrupt), files.replacing(target) as part:
-        part.write_text("new")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with files.replacing(target) as part:
+            part.write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
@@ -36,7 +41,7 @@ def test_a_full_disk_keeps_the_old_file(tmp_path, python):
     script = f"""
         import resource, signal
         from mmdiff import files
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the limit then shows as an error of write(2), like a full disk
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the limit is then an error of write(2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
             files.write_bytes({str(target)!r}, b"x" * 100_000)
@@ -91,5 +96,3 @@ def test_kill_leaves_a_whole_file(tmp_path):
         assert len(set(data)) == 1
         files.sweep(tmp_path)
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
-
-

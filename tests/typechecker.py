@@ -1,4 +1,4 @@
-"""The type checker of the tests: beartype, where an int may stand for a float as it does everywhere in Python."""
+"""The type checker of the tests: beartype, where an int may stand for a float as everywhere in Python."""
 
 from beartype import BeartypeConf, beartype
 

@@ -11,9 +11,15 @@ from mmdiff.naming import choose
 
 def audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="PATH", help="folder or tar")
-    parser.add_argument("--modality", default="image", metavar="NAME", help="what to read it as (default: image)")
     parser.add_argument(
-        "--max-bad", type=share, default=0.05, metavar="SHARE", help="share of unusable files allowed (default: 0.05)"
+        "--modality", default="image", metavar="NAME", help="what to read it as (default: image)"
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=share,
+        default=0.05,
+        metavar="SHARE",
+        help="share of unusable files allowed (default: 0.05)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object in place of the table")
 
@@ -43,7 +49,7 @@ examples:
 exit code: 0 when it can be used, 2 when more than the allowed share would be lost
 """,
             options=audit_options,
-            run=run_audit,
+            work=run_audit,
         )
     },
 )

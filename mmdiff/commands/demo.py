@@ -7,8 +7,17 @@ from mmdiff.commands.verb import Verb
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", nargs="?", choices=["image", "all"], default="all", metavar="WHAT", help="image or all (default)")
-    parser.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR", help="where to (default: demo)")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["image", "all"],
+        default="all",
+        metavar="DEMO",
+        help="image or all (default)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to (default: demo)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -19,14 +28,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 VERB = Verb(
-    summary="train a small model here and now and show what it draws (about four minutes)",
+    summary="train a small model here and now, and show what it draws",
     examples="""\
 examples:
   mmdiff demo                       everything, into the folder demo/
   mmdiff demo image --out /tmp/demo
 
-It draws its own training pictures, coloured shapes with captions. Open the index.html that it leaves.
+It takes about four minutes on two cores and draws its own training pictures, coloured shapes with captions.
+Open the index.html that it leaves. Interrupted, the same command goes on.
 """,
     options=options,
-    run=run,
+    work=run,
 )

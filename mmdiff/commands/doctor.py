@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +14,23 @@ GIB = 2**30
 
 
 def run(args: argparse.Namespace) -> int:
-    facts = [*_software(), *_processor(), *_machine()]
-    width = max(len(name) for name, _ in facts)
-    for name, fact in facts:
+    facts = dict([*_software(), *_processor(), *_machine()])
+    width = max(map(len, facts))
+    for name, fact in facts.items():
         print(f"{name:<{width}}  {fact}")
     return 0
 
 
 def _software() -> Iterator[tuple[str, str]]:
+    from mmdiff.training.loggers import has_key
+
     yield from versions().items()
-    for name, use in {"tensorboard": "logs for it", "diffusers": "parity tests and benchmarks"}.items():
-        yield name, "installed" if importlib.util.find_spec(name) else f"not installed (only needed for {use})"
+    installed = importlib.util.find_spec("tensorboard") is not None
+    yield "tensorboard", "installed: runs also log to it" if installed else "not installed, and not needed"
+    yield (
+        "wandb",
+        "a key is there: runs are logged online" if has_key() else "no key: runs are logged offline",
+    )
 
 
 def _processor() -> Iterator[tuple[str, str]]:
@@ -33,11 +38,11 @@ def _processor() -> Iterator[tuple[str, str]]:
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     yield "gpu", ", ".join(gpus) or "none: training runs on the processor"
-    yield "cores", f"{len(os.sched_getaffinity(0))} usable, {torch.get_num_threads()} threads"
-    flags = _flags()
-    yield "vectors", f"{torch.backends.cpu.get_cpu_capability()}"
-    fast = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags]
-    yield "bf16", f"fast ({', '.join(fast)})" if fast else "no special support seen: --set training.precision=fp32 may be faster"
+    yield "cores", f"{os.cpu_count()}, of which torch uses {torch.get_num_threads()}"
+    yield "vectors", torch.backends.cpu.get_cpu_capability()
+    fast = sorted(_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+    slow = "not seen: --set training.precision=fp32 may be faster"
+    yield "bf16", f"in hardware ({', '.join(fast)})" if fast else slow
 
 
 def _machine() -> Iterator[tuple[str, str]]:
@@ -47,16 +52,13 @@ def _machine() -> Iterator[tuple[str, str]]:
     yield "disk", f"{shutil.disk_usage(Path.cwd()).free / GIB:.1f} GiB free in {Path.cwd()}"
 
 
-def _flags() -> frozenset[str]:
-    """What the processor says it can, where the system tells (Linux)."""
+def _flags() -> set[str]:
+    """What the processor says that it can, where the system tells (Linux)."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return frozenset()
-    return frozenset(word for line in lines if line.startswith("flags") for word in line.split())
+        return set()
+    return {word for line in lines if line.lower().startswith(("flags", "features")) for word in line.split()}
 
 
-VERB = Verb(
-    summary="say what this machine has: versions, processor, memory, disk, compiler, tracking",
-    run=run,
-)
+VERB = Verb(summary="say what this machine has that matters for training", work=run)

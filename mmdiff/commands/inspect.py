@@ -11,7 +11,9 @@ from mmdiff.run import Checkpoint, Run
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="FILE", type=Path, help="a sample, a run folder or a checkpoint folder")
+    parser.add_argument(
+        "path", metavar="FILE", type=Path, help="a sample, a run folder or a checkpoint folder"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,11 +40,15 @@ def provenance(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: no such file or folder")
     readers = [modality for modality in MODALITIES.values() if path.suffix.lower() in modality.suffixes]
     if not readers:
-        known = ", ".join(sorted({suffix for modality in MODALITIES.values() for suffix in modality.suffixes}))
+        known = ", ".join(
+            sorted({suffix for modality in MODALITIES.values() for suffix in modality.suffixes})
+        )
         raise UserError(f"{path}: expected a run folder, a checkpoint folder or a file of type {known}")
     found = readers[0].read_provenance(path)
     if found is None:
-        raise UserError(f"{path}: holds no provenance, so mmdiff did not make it or another program has changed it")
+        raise UserError(
+            f"{path}: holds no provenance, so mmdiff did not make it or another program has changed it"
+        )
     return found
 
 
@@ -56,7 +62,10 @@ def run_facts(run: Run) -> dict[str, Any]:
         "modality": recipe.modality,
         "data": recipe.data.path or recipe.data.source,
         "conditions": {name: spec.kind for name, spec in recipe.conditions.items()},
-        "steps": {"asked": recipe.training.steps, "saved": max((each.step for each in checkpoints), default=0)},
+        "steps": {
+            "asked": recipe.training.steps,
+            "saved": max((each.step for each in checkpoints), default=0),
+        },
         "checkpoints": [checkpoint_facts(each) for each in checkpoints],
         "last_row": last_row(run),
     }
@@ -66,8 +75,8 @@ def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """Step, samples seen and versions of a checkpoint, and what is wrong with it."""
     problems = checkpoint.verify()
     manifest = {} if problems else checkpoint.facts()
-    told = {key: manifest[key] for key in ("samples_seen", "versions", "files") if key in manifest}
-    return {"checkpoint": str(checkpoint.path), "step": checkpoint.step, "problems": problems, **told}
+    told: dict[str, Any] = {key: manifest.get(key) for key in ("samples_seen", "versions", "files")}
+    return {"checkpoint": str(checkpoint.path), "step": checkpoint.step, "problems": problems} | told
 
 
 def last_row(run: Run) -> dict[str, Any] | None:
@@ -77,7 +86,7 @@ def last_row(run: Run) -> dict[str, Any] | None:
 
 
 VERB = Verb(
-    summary="say how a sample was made, or what a run or checkpoint holds",
+    summary="say how a sample was made, or what a run holds",
     examples="""\
 examples:
   mmdiff inspect out/red-heart-0-0.png
@@ -87,5 +96,5 @@ examples:
 It prints JSON.
 """,
     options=options,
-    run=run,
+    work=run,
 )

@@ -7,9 +7,15 @@ from mmdiff.commands.verb import Verb
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a YAML file or a built-in recipe such as image/emoji")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe; repeatable"
+        "recipe", metavar="RECIPE", help="a YAML file or a built-in recipe such as image/emoji"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe; repeatable",
     )
 
 
@@ -27,24 +33,29 @@ def run_show(args: argparse.Namespace) -> int:
 
 
 def run_validate(args: argparse.Namespace) -> int:
+    from mmdiff.generation.model import check
+
+    recipe = recipes.load(args.recipe).override(args.set)
+    check(recipe)
+    print(f"{args.recipe}: valid")
     return 0
 
 
 VERB = Verb(
     summary="list, show and validate recipes",
     verbs={
-        "list": Verb(summary="the recipes that come with the package", run=run_list),
+        "list": Verb(summary="the recipes that come with the package", work=run_list),
         "show": Verb(
             summary="a recipe's documentation and every key with its value, defaults included",
-            examples="examples:\n  mmdiff recipe show image/emoji\n  mmdiff recipe show my.yaml --set net.size=base\n",
+            examples="example:\n  mmdiff recipe show image/emoji --set net.size=base\n",
             options=options,
-            run=run_show,
+            work=run_show,
         ),
         "validate": Verb(
             summary="check a recipe without training",
-            examples="examples:\n  mmdiff recipe validate my.yaml\n",
+            examples="example:\n  mmdiff recipe validate my.yaml\n",
             options=options,
-            run=run_validate,
+            work=run_validate,
         ),
     },
 )

@@ -3,12 +3,14 @@
 import argparse
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
 from mmdiff.commands.verb import Verb, count, scale, seed, setting, size
+from mmdiff.errors import UserError
+from mmdiff.naming import suggestion
 
 if TYPE_CHECKING:
     from mmdiff.generation.pipeline import Generated
@@ -19,18 +21,42 @@ LONGEST = 60  # characters of a prompt that a file name keeps
 def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", type=Path, help="the folder of a training run")
-    add("--prompt", action="append", default=[], metavar="TEXT", help="what to draw; repeatable (default: anything)")
-    add("--condition", action="append", default=[], type=setting, metavar="NAME=VALUE", help="such as style=google; repeatable")
+    add(
+        "--prompt",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="what to draw; repeatable (default: anything)",
+    )
+    add(
+        "--condition",
+        action="append",
+        default=[],
+        type=setting,
+        metavar="NAME=VALUE",
+        help="as style=google; repeatable",
+    )
     add("-n", type=count, default=1, metavar="N", help="samples of each prompt (default: 1)")
-    add("--steps", type=count, metavar="N", help="steps of the sampler (default: the recipe's)")
-    add("--sampler", metavar="NAME", help="such as dpmpp_2m or 'ddim(eta=1)' (default: the recipe's)")
-    add("--grid", metavar="NAME", help="how the steps are spread, such as karras (default: the recipe's)")
-    add("--guidance", type=scale, metavar="W", help="how strongly the prompt pulls; 1 is not at all extra (default: the recipe's)")
+    add("--steps", type=count, metavar="N", help="steps of the sampler *")
+    add("--sampler", metavar="NAME", help="such as dpmpp_2m or 'ddim(eta=1)' *")
+    add("--grid", metavar="NAME", help="how the steps are spread, such as karras *")
+    add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
-    add("--size", type=size, metavar="WxH", help="in pixels (default: the recipe's)")
+    add("--size", type=size, metavar="WxH", help="in pixels *")
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
-    add("--format", choices=["png", "jpg", "webp"], default="png", metavar="FORMAT", help="png (default), jpg or webp")
-    add("--sheet", type=Path, metavar="FILE", help="also write one picture with all samples and their captions")
+    add(
+        "--format",
+        choices=["png", "jpg", "webp"],
+        default="png",
+        metavar="TYPE",
+        help="png (default), jpg, webp",
+    )
+    add(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="also write one PNG that shows all samples with their prompts",
+    )
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where to (default: out)")
 
 
@@ -38,38 +64,52 @@ def run(args: argparse.Namespace) -> int:
     from mmdiff.generation.pipeline import load
 
     pipeline = load(args.run, weights=args.weights)
-    generated = pipeline.sample(
-        args.prompt,
-        n=args.n,
-        steps=args.steps,
-        sampler=args.sampler,
-        grid=args.grid,
-        guidance=args.guidance,
-        seed=args.seed,
-        size=args.size,
-        **dict(args.condition),
-    )
-    args.out.mkdir(parents=True, exist_ok=True)
-    total, done, paths = args.n * max(len(args.prompt), 1), [], []
-    with shown("sample") as progress:
+    paths, done = [], []
+    with shown("call") as progress:
+        generated = pipeline.sample(
+            args.prompt,
+            n=args.n,
+            steps=args.steps,
+            sampler=args.sampler,
+            grid=args.grid,
+            guidance=args.guidance,
+            seed=args.seed,
+            size=args.size,
+            progress=progress,
+            **conditions(args.condition, pipeline.recipe.conditions),
+        )
+        args.out.mkdir(parents=True, exist_ok=True)
         for one in generated:
             paths.append(args.out / f"{file_name(one.prompt, one.seed, one.index)}.{args.format}")
             one.save(paths[-1])
             done.append(one)
-            progress(len(done), total)
     if args.sheet:
         paths.append(write_sheet(done, args.sheet))
     print(*paths, sep="\n")
     return 0
 
 
+def conditions(given: Sequence[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:
+    """The values by name; each must be known to the run and given once."""
+    values: dict[str, Any] = {}
+    for name, value in given:
+        if name not in known:
+            raise UserError(
+                f"--condition {name}={value}: unknown condition {name!r}{suggestion(name, known)}"
+            )
+        if name in values:
+            raise UserError(f"--condition {name}={value}: {name} is given twice")
+        values[name] = value
+    return values
+
+
 def file_name(prompt: str, seed: int, index: int) -> str:
     """A name that depends on this sample alone, so that more samples beside it change no name.
 
-    A prompt that the name cannot hold whole (long, or with other signs than letters, digits and spaces) adds a part
-    of its hash, so that two prompts never share a name.
+    A prompt that the name cannot hold whole, because it is long or has anything but small letters, digits and
+    single spaces, adds a part of its hash: two prompts do not share a name, on any file system.
     """
-    slug = re.sub(r"[^\w]+", "-", prompt).strip("-")[:LONGEST]
+    slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST]
     if slug.replace("-", " ") != prompt:
         slug = f"{slug}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}".lstrip("-")
     return f"{slug or 'sample'}-{seed}-{index}"
@@ -87,16 +127,18 @@ def write_sheet(samples: "Sequence[Generated]", path: Path) -> Path:
 
 
 VERB = Verb(
-    summary="draw samples from a trained run, each with its provenance inside",
+    summary="draw samples from a run, each with its provenance inside",
     examples="""\
+* default: what the run's recipe says
+
 examples:
   mmdiff sample runs/emoji --prompt "red heart" --prompt "dog face" -n 4 --out out
   mmdiff sample runs/emoji --prompt "slice of pizza" --condition style=google --steps 32 --guidance 4
   mmdiff sample runs/shapes --prompt "a red circle" -n 16 --seed 7 --sheet sheet.png
 
-Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what is
-drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.
+Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what
+is drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.
 """,
     options=options,
-    run=run,
+    work=run,
 )

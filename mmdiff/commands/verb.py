@@ -21,13 +21,13 @@ class Verb:
     """One verb: a line about it, examples, its options, and either its work or verbs of its own.
 
     Attributes:
-        run: does the work, importing what it needs only then, and returns the exit code.
+        work: does it, importing what it needs only then, and returns the exit code.
     """
 
     summary: str
     examples: str = ""
     options: Callable[[argparse.ArgumentParser], None] = no_options
-    run: Callable[[argparse.Namespace], int] | None = None
+    work: Callable[[argparse.Namespace], int] | None = None
     verbs: Mapping[str, "Verb"] = field(default_factory=dict)
 
 
@@ -54,12 +54,13 @@ def share(text: str) -> float:
     return value
 
 
-def size(text: str) -> tuple[int, int]:
-    """WIDTHxHEIGHT."""
+def size(text: str) -> str:
+    """WIDTHxHEIGHT, checked."""
     try:
-        return pixels(text)
+        pixels(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def setting(text: str) -> tuple[str, str]:

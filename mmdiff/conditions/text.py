@@ -3,7 +3,8 @@
 A word is the set of its byte n-grams (Bojanowski et al., 2017, arXiv:1607.04606), its neighbour pair and, at the head
 of the sequence, the caption as a whole; each is a row of one hashed table (as in Pagnoni et al., 2024,
 arXiv:2412.09871).  Rows start at zero, so what was never seen in training adds nothing, and a seldom caption can still
-become a row of its own.  A small transformer mixes the words.
+become a row of its own.  The head of the sequence also holds the bag of all words, which the network understands long
+before the small transformer has learned to mix them.
 """
 
 import hashlib
@@ -18,10 +19,10 @@ from torch import Tensor, nn
 
 from mmdiff.conditions.base import Part, either
 from mmdiff.nets.attention import Attention
-from mmdiff.nets.blocks import channel_norm
 
 GRAMS = 24  # rows a word may use; longer words keep their first n-grams
 LENGTHS = (3, 4, 5)  # of the n-grams, in bytes
+GAIN = 4.0  # a row is seldom in a batch, so each of its steps should count
 
 
 def words(text: str) -> list[str]:
@@ -58,6 +59,11 @@ def table_rows(text: str, tokens: int, rows: int) -> Int32[Tensor, "n g"]:
     return out
 
 
+def each(x: Float[Tensor, "b d n"]) -> Float[Tensor, "b d n"]:
+    """Standardises each token."""
+    return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+
+
 class Mixer(nn.Module):
     """One pre-norm transformer layer over ``[b d n]``."""
 
@@ -68,8 +74,8 @@ class Mixer(nn.Module):
         self.out = nn.Conv1d(2 * width, width, 1)
 
     def forward(self, x: Float[Tensor, "b d n"], seen: Bool[Tensor, "b 1 1 n"]) -> Float[Tensor, "b d n"]:
-        x = x + self.attention(channel_norm(x), mask=seen)
-        mixed: Tensor = x + self.out(F.silu(self.hidden(channel_norm(x))))
+        x = x + self.attention(each(x), mask=seen)
+        mixed: Tensor = x + self.out(F.silu(self.hidden(each(x))))
         return mixed
 
 
@@ -99,13 +105,17 @@ class Text(nn.Module):
 
     def forward(self, ids: Int64[Tensor, "b n g"], present: Bool[Tensor, " b"]) -> Part:
         """Where ``present`` is False the learned null stands in for the text."""
-        x = self.table(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
+        x = GAIN * self.table(ids.flatten(0, 1)).unflatten(0, ids.shape[:2])
         count = (ids != 0).sum(2, keepdim=True)
-        x = either(present, x / count.clamp(min=1).sqrt() + self.place, self.null)
+        x = x / count.clamp(min=1).sqrt()
+        many = (count[:, 1:] > 0).sum(1, keepdim=True)
+        bag = x[:, 1:].sum(1, keepdim=True) / many.clamp(min=1).sqrt()
+        x = torch.cat([x[:, :1] + bag, x[:, 1:]], dim=1) + self.place
+        x = either(present, x, self.null)
         seen = (count[..., 0] > 0) & present[:, None]
         seen = seen | (torch.arange(seen.shape[1], device=seen.device) == 0)
         x = x.transpose(1, 2)
         for mixer in self.mixers:
             x = mixer(x, seen[:, None, None])
-        x = channel_norm(x).transpose(1, 2)
+        x = each(x).transpose(1, 2)
         return Part(x[:, 0], x, seen)

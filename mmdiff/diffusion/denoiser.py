@@ -10,6 +10,9 @@ from mmdiff.diffusion.level import NoiseLevel, spread
 from mmdiff.diffusion.targets import TARGETS, Pair, solve
 from mmdiff.diffusion.weights import Weight
 
+Samples = Float[Tensor, "b c *axes"]
+Each = Float[Tensor, " b"]
+
 
 class Denoiser(nn.Module):
     """``(x, level, condition) -> x0`` from a network ``(x, angle, condition) -> F``.
@@ -26,20 +29,13 @@ class Denoiser(nn.Module):
             raise ValueError(f"sigma_data is {sigma_data}; expected a positive number")
         self.net, self.target, self.sigma_data = net, target, sigma_data
 
-    def forward(self, x: Float[Tensor, "b c *axes"], level: NoiseLevel, condition: Any = None) -> Tensor:
+    def forward(self, x: Samples, level: NoiseLevel, condition: Any = None) -> Samples:
         """The estimate of x0, in the dtype of ``x``; at sigma = 0 it is ``x`` itself."""
         level = level.expand(len(x))
         skip, out = solve(level, *self.mixture(level))
         return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition)
 
-    def loss(
-        self,
-        x0: Float[Tensor, "b c *axes"],
-        eps: Float[Tensor, "b c *axes"],
-        level: NoiseLevel,
-        condition: Any,
-        weight: Weight,
-    ) -> Float[Tensor, " b"]:
+    def loss(self, x0: Samples, eps: Samples, level: NoiseLevel, condition: Any, weight: Weight) -> Each:
         """``weight(level) * |estimate - x0|^2``, the mean over each sample.
 
         Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
@@ -50,7 +46,6 @@ class Denoiser(nn.Module):
         return factor.to(x0) * error.square().flatten(1).mean(1)
 
     def predict(self, x: Tensor, level: NoiseLevel, condition: Any) -> Tensor:
-        """The network's output F."""
         scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
         return self.net(x * spread(scale, x), level.angle(self.sigma_data).float(), condition).to(x.dtype)
 
@@ -64,9 +59,9 @@ class Denoiser(nn.Module):
         gain = torch.maximum(skip.abs() * torch.hypot(*levels), out.abs())
         # beyond this gain the rounding of a float32 state is larger than the data
         bad = (levels.sigma > 0) & ~(gain < 1 / torch.finfo(torch.float32).eps)
-        for i in bad.reshape(-1).nonzero()[:1, 0].tolist():
-            alpha, sigma = (float(v.reshape(-1)[i]) for v in levels)
+        if bad.any():
+            alpha, sigma = (float(part[bad][0]) for part in levels)
             raise ValueError(
-                f"target {self.target!r} cannot give x0 at level {i} (alpha = {alpha:g}, sigma = {sigma:g}): "
+                f"target {self.target!r} cannot give x0 at alpha = {alpha:g}, sigma = {sigma:g}: "
                 "use another target, or a grid that starts below pure noise"
             )

@@ -21,21 +21,16 @@ def highest(schedule: Schedule, rho_max: float | None) -> float:
     return min(float(schedule(torch.ones(())).rho), RHO_MAX) if rho_max is None else rho_max
 
 
-def count(steps: int) -> Tensor:
-    """0 to ``steps - 1``."""
+def ramp(steps: int, whole: int) -> Tensor:
+    """0, 1, 2, ... ``steps`` numbers, in parts of the whole."""
     if steps < 1:
         raise ValueError(f"steps is {steps}; expected 1 or more")
-    return torch.arange(steps).double()
+    return torch.arange(steps).double() / max(whole, 1)
 
 
-def ramp(steps: int) -> Tensor:
-    """``steps`` numbers from 0 to 1; one step is [0]."""
-    return count(steps) / max(steps - 1, 1)
-
-
-def down(schedule: Schedule, rho: Tensor) -> NoiseLevel:
-    """The levels at ``rho``, and then data."""
-    return schedule.of_rho(torch.cat([rho, rho.new_zeros(1)]))
+def ended(values: Tensor) -> Tensor:
+    """The values, and 0 at the end."""
+    return torch.cat([values, values.new_zeros(1)])
 
 
 def karras(
@@ -43,7 +38,7 @@ def karras(
 ) -> NoiseLevel:
     """Even in ``rho^(1 / power)`` (Karras et al., 2022, arXiv:2206.00364, eq. 5)."""
     top, low = (rho ** (1 / power) for rho in (highest(schedule, rho_max), rho_min))
-    return down(schedule, (top + ramp(steps) * (low - top)) ** power)
+    return schedule.of_rho(ended((top + ramp(steps, steps - 1) * (low - top)) ** power))
 
 
 def exponential(
@@ -51,7 +46,7 @@ def exponential(
 ) -> NoiseLevel:
     """Even in log(rho)."""
     top = highest(schedule, rho_max)
-    return down(schedule, top * torch.pow(rho_min / top, ramp(steps)))
+    return schedule.of_rho(ended(top * torch.pow(rho_min / top, ramp(steps, steps - 1))))
 
 
 def logsnr(schedule: Schedule, steps: int, t_max: float = 1.0, t_min: float = 1e-3) -> NoiseLevel:
@@ -62,12 +57,12 @@ def logsnr(schedule: Schedule, steps: int, t_max: float = 1.0, t_min: float = 1e
 
 def rho(schedule: Schedule, steps: int, rho_max: float | None = None) -> NoiseLevel:
     """Even in rho."""
-    return schedule.of_rho(highest(schedule, rho_max) * (1 - ramp(steps + 1)))
+    return schedule.of_rho(ended(highest(schedule, rho_max) * (1 - ramp(steps, steps))))
 
 
 def uniform(schedule: Schedule, steps: int) -> NoiseLevel:
     """Even in t."""
-    return schedule(1 - ramp(steps + 1))
+    return schedule(ended(1 - ramp(steps, steps)))
 
 
 def discrete(schedule: Schedule, index: Tensor) -> NoiseLevel:
@@ -76,22 +71,22 @@ def discrete(schedule: Schedule, index: Tensor) -> NoiseLevel:
         raise ValueError(
             f"{len(index)} steps do not fit the discrete clock, which has {schedule.ticks} ticks"
         )
-    return schedule(torch.cat([(index + 1) / schedule.ticks, index.new_zeros(1)]))
+    return schedule(ended((index + 1) / schedule.ticks))
 
 
 def trailing(schedule: Schedule, steps: int) -> NoiseLevel:
     """Every (ticks / steps)-th entry, back from the last (Lin et al., 2024, arXiv:2305.08891, tab. 2)."""
-    return discrete(schedule, torch.round(schedule.ticks - count(steps) * (schedule.ticks / steps)) - 1)
+    return discrete(schedule, torch.round(schedule.ticks - ramp(steps, steps) * schedule.ticks) - 1)
 
 
 def leading(schedule: Schedule, steps: int, offset: int = 0) -> NoiseLevel:
     """Every (ticks // steps)-th entry from the first, or ``offset``: DDIM's, which skips the noisiest."""
-    return discrete(schedule, count(steps).flip(0) * (schedule.ticks // steps) + offset)
+    return discrete(schedule, ramp(steps, 1).flip(0) * (schedule.ticks // steps) + offset)
 
 
 def linspace(schedule: Schedule, steps: int) -> NoiseLevel:
     """Entries evenly from the last to the first; one step takes the last."""
-    return discrete(schedule, torch.round((schedule.ticks - 1) * (1 - ramp(steps))))
+    return discrete(schedule, torch.round((schedule.ticks - 1) * (1 - ramp(steps, steps - 1))))
 
 
 def custom(schedule: Schedule, steps: int, rho: Sequence[float] = ()) -> NoiseLevel:
@@ -99,7 +94,7 @@ def custom(schedule: Schedule, steps: int, rho: Sequence[float] = ()) -> NoiseLe
     values = torch.tensor([value for value in rho if value != 0], dtype=torch.float64)
     if len(values) != steps:
         raise ValueError(f"rho has {len(values)} values above 0; expected one for each of {steps} steps")
-    return down(schedule, values)
+    return schedule.of_rho(ended(values))
 
 
 GRIDS: dict[str, Callable[..., NoiseLevel]] = {

@@ -6,7 +6,7 @@ acts on x0, where it means the same for every schedule and target.  Scale 1 is n
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from mmdiff.diffusion.level import NoiseLevel, spread
 
 
+@runtime_checkable
 class Guidance(Protocol):
     """``branches`` says what to evaluate at a level (0-dim); ``combine`` takes the results in that order."""
 
@@ -36,9 +37,6 @@ class ClassifierFree:
         return null + self.scale * (main - null)
 
 
-OFF = ClassifierFree(1.0)
-
-
 @dataclass(frozen=True)
 class Interval:
     """``base`` where ``low <= rho <= high``; elsewhere the main branch, which saves the other calls.
@@ -56,7 +54,7 @@ class Interval:
 
     def at(self, level: NoiseLevel) -> Guidance:
         """The guidance that acts at this level."""
-        return self.base if self.low <= level.rho <= self.high else OFF
+        return self.base if self.low <= level.rho <= self.high else ClassifierFree(1.0)
 
     def branches(self, level: NoiseLevel) -> tuple[str, ...]:
         return self.at(level).branches(level)
@@ -97,7 +95,7 @@ def guide(scale: float, interval: tuple[float, float] | None = None, rescale: fl
 
 
 GUIDANCE: dict[str, Callable[..., Guidance]] = {
-    "none": lambda: OFF,
+    "none": lambda: ClassifierFree(1.0),
     "cfg": ClassifierFree,
     "interval": Interval,
     "rescale": Rescale,

@@ -5,7 +5,7 @@ and sigma times any number are the same sample in another frame.  Schedules that
 explode or flow straight differ in the frame; what depends on ``rho = sigma / alpha`` serves them all.
 """
 
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -49,10 +49,8 @@ class NoiseLevel(NamedTuple):
         """The noise in ``x`` when its data is ``x0``; undefined at ``sigma = 0``."""
         return (x - spread(self.alpha, x) * x0) / spread(self.sigma, x)
 
-    def at(self, i: int) -> Self:
-        """Level ``i`` of a sequence."""
-        return type(self)(self.alpha[i], self.sigma[i])
+    def at(self, i: int) -> "NoiseLevel":
+        return NoiseLevel(self.alpha[i], self.sigma[i])
 
-    def expand(self, b: int) -> Self:
-        """The level repeated for ``b`` samples."""
-        return type(self)(self.alpha.expand(b), self.sigma.expand(b))
+    def expand(self, b: int) -> "NoiseLevel":
+        return NoiseLevel(self.alpha.expand(b), self.sigma.expand(b))

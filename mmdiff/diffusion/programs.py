@@ -8,7 +8,7 @@ requests with different samplers, steps and schedules share a network call and c
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -32,8 +32,8 @@ class Program:
     matrix: Float64[Tensor, "calls 3 registers"]
 
     def __post_init__(self) -> None:
-        if self.matrix.shape != (*self.levels.alpha.shape, 3, REGISTERS):
-            raise ValueError(f"matrix is {tuple(self.matrix.shape)}; expected ({self.calls}, 3, {REGISTERS})")
+        if self.matrix.shape != (shape := (*self.levels.alpha.shape, 3, REGISTERS)):
+            raise ValueError(f"matrix is {tuple(self.matrix.shape)}; expected {shape}")
         if not all(part.isfinite().all() for part in (*self.levels, self.matrix)):
             raise ValueError("program holds a number that is not finite")
 
@@ -48,8 +48,7 @@ class Program:
         return {name: value.tolist() for name, value in fields.items()}
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """The inverse of ``to_dict``."""
+    def from_dict(cls, fields: dict[str, Any]) -> "Program":
         names = ("alpha", "sigma", "matrix")
         alpha, sigma, matrix = (torch.tensor(fields[name], dtype=torch.float64) for name in names)
         return cls(NoiseLevel(alpha, sigma), matrix)
@@ -94,8 +93,11 @@ def needs_noise(program: Program, call: int) -> bool:
 
 def gather(programs: Sequence[Program], calls: Sequence[int]) -> tuple[NoiseLevel, Rows]:
     """The levels [b] and rows of one call per sample, each of its own program."""
-    levels = [program.levels.at(call) for program, call in zip(programs, calls, strict=True)]
-    rows = [program.matrix[call] for program, call in zip(programs, calls, strict=True)]
+    return stack((p.levels.at(call), p.matrix[call]) for p, call in zip(programs, calls, strict=True))
+
+
+def stack(calls: Iterable[tuple[NoiseLevel, Tensor]]) -> tuple[NoiseLevel, Rows]:
+    levels, rows = zip(*calls, strict=True)
     return NoiseLevel(*map(torch.stack, zip(*levels, strict=True))), torch.stack(rows)
 
 

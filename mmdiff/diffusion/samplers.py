@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from mmdiff.diffusion.level import NoiseLevel
-from mmdiff.diffusion.programs import NOISE, PAST, SAVED, X0, Program, X
+from mmdiff.diffusion.programs import NOISE, PAST, SAVED, X0, Program, X, stack
 
 Call = tuple[NoiseLevel, Tensor]  # where the network runs, and the rows that follow
 Known = Iterable[tuple[NoiseLevel, Tensor]]  # levels, and the form of the prediction there
@@ -38,11 +38,6 @@ ZERO = torch.zeros_like(X)
 def call(level: NoiseLevel, x: Tensor, saved: Tensor = ZERO, push: Tensor = ZERO) -> Call:
     """Run the network at ``level``, then set the registers to these linear forms."""
     return level, torch.stack([x, saved, push])
-
-
-def program(calls: Iterable[Call]) -> Program:
-    levels, rows = zip(*calls, strict=True)
-    return Program(NoiseLevel(*map(torch.stack, zip(*levels, strict=True))), torch.stack(rows))
 
 
 def expect(name: str, value: object, *valid: object) -> None:
@@ -146,20 +141,21 @@ def renoise(
 def ddim(levels: NoiseLevel, eta: float = 0.0) -> Program:
     """DDIM at eta = 0, DDPM at eta = 1 (Song et al., 2020, arXiv:2010.02502, eq. 16).
 
-    Found more than once: Euler, in the natural frame of any schedule, is eta = 0, and Euler to below the next
-    level with noise back up to it (k-diffusion's ancestral sampler) is eta = 1.
+    Euler, in the natural frame of any schedule, is the first; k-diffusion's ancestral Euler is the second.
     """
     if not 0 <= eta <= 1:
         raise ValueError(f"eta is {eta}; expected 0 to 1")
-    return program(
-        call(here, renoise(here, there, eta * there.sigma * torch.sqrt(1 - (there.rho / here.rho) ** 2)))
-        for here, there in pairwise(walk(levels))
-    )
+    calls = []
+    for here, there in pairwise(walk(levels)):
+        noise = eta * there.sigma * torch.sqrt(1 - (there.rho / here.rho) ** 2)
+        calls.append(call(here, renoise(here, there, noise)))
+    return Program(*stack(calls))
 
 
 def lcm(levels: NoiseLevel) -> Program:
     """Jump to x0, add fresh noise: for consistency models (Song et al., 2023, arXiv:2303.01469, alg. 1)."""
-    return program(call(here, renoise(here, there, there.sigma)) for here, there in pairwise(walk(levels)))
+    calls = [call(here, renoise(here, there, there.sigma)) for here, there in pairwise(walk(levels))]
+    return Program(*stack(calls))
 
 
 def multistep(
@@ -173,7 +169,7 @@ def multistep(
         known = list(zip(points[i::-1], (newest, *PAST), strict=False))[:order]
         noise = there.sigma * torch.sqrt(1 - (there.rho / here.rho) ** (2 * eta))
         calls.append(call(here, renoise(here, there, noise) + moved(q, known, there, solver), push=newest))
-    return program(calls)
+    return Program(*stack(calls))
 
 
 def dpmpp(levels: NoiseLevel, order: int = 2, eta: float = 0.0, solver: str = "exact") -> Program:
@@ -190,7 +186,7 @@ def deis(levels: NoiseLevel, order: int = 3) -> Program:
 
 
 def lms(levels: NoiseLevel, order: int = 4) -> Program:
-    """Linear multistep in rho (Crowson, k-diffusion)."""
+    """Linear multistep (Crowson, k-diffusion)."""
     return multistep(NOISE_RHO, levels, order)
 
 
@@ -209,7 +205,7 @@ def unipc(levels: NoiseLevel, order: int = 3, solver: str = "exact") -> Program:
             x = renoise(past[0][0], here, x=SAVED, x0=PAST[0]) + moved(q, known, here, solver)
         ahead = renoise(here, there, x=x) + moved(q, [(here, X0), *past][:order], there, solver)
         calls.append(call(here, ahead, saved=x, push=X0))
-    return program(calls)
+    return Program(*stack(calls))
 
 
 def heun_step(q: Prediction, here: NoiseLevel, there: NoiseLevel, fresh: Tensor = ZERO) -> list[Call]:
@@ -223,7 +219,8 @@ def heun_step(q: Prediction, here: NoiseLevel, there: NoiseLevel, fresh: Tensor 
 
 def heun(levels: NoiseLevel) -> Program:
     """Heun on the straight line of ``x / (alpha + sigma)``: one for every schedule, finite at both ends."""
-    return program(c for here, there in pairwise(walk(levels)) for c in heun_step(VELOCITY, here, there))
+    steps = pairwise(walk(levels))
+    return Program(*stack(c for here, there in steps for c in heun_step(VELOCITY, here, there)))
 
 
 def edm(
@@ -241,7 +238,7 @@ def edm(
     for here, there, up in zip(raised, points[1:], [*raised[1:], points[-1]], strict=True):
         fresh = inflate * torch.sqrt(up.sigma**2 - there.sigma**2) * NOISE
         calls += heun_step(NOISE_RHO, here, there, fresh)
-    return program(calls)
+    return Program(*stack(calls))
 
 
 def dpm_step(here: NoiseLevel, there: NoiseLevel, order: int) -> list[Call]:
@@ -261,12 +258,12 @@ def dpm_step(here: NoiseLevel, there: NoiseLevel, order: int) -> list[Call]:
 def dpm(levels: NoiseLevel, order: int = 2) -> Program:
     """DPM-Solver, ``order`` calls per step (Lu et al., 2022, arXiv:2206.00927, eq. 3.7, alg. 1 and 2)."""
     expect("order", order, 1, 2, 3)
-    return program(c for here, there in pairwise(walk(levels)) for c in dpm_step(here, there, order))
+    steps = pairwise(walk(levels))
+    return Program(*stack(c for here, there in steps for c in dpm_step(here, there, order)))
 
 
-# Each with its order of convergence: of the samples without noise, of their distribution with it.  The first
-# steps of a multistep method have lower order, unseen at high noise, where predictions hardly move.  lcm, for
-# consistency models, solves no equation.
+# Each with its order of convergence, of samples or, if it adds noise, of distributions.  A multistep method
+# starts at lower order, unseen at high noise, where predictions hardly move.  lcm solves no equation.
 TABLE: dict[str, tuple[Callable[..., Program], int]] = {
     "ddpm": (partial(ddim, eta=1.0), 1),
     "ddim": (ddim, 1),

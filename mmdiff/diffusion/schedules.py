@@ -23,7 +23,6 @@ class Schedule(ABC):
     """``t -> NoiseLevel``; rho grows with t, from 0 to a largest value that may be inf."""
 
     def __call__(self, t: Numbers) -> NoiseLevel:
-        """The level at ``t``."""
         return self.frame(*self.curve(t.double()))
 
     def of_rho(self, rho: Numbers) -> NoiseLevel:
@@ -83,10 +82,7 @@ class Linear(Preserving):
 
 @dataclass(frozen=True)
 class Cosine(Preserving):
-    """A quarter circle, softened at the data end (Nichol & Dhariwal, 2021, arXiv:2102.09672, eq. 17).
-
-    ``offset = 0`` is the plain quarter circle.
-    """
+    """A quarter circle, started ``offset`` late (Nichol & Dhariwal, 2021, arXiv:2102.09672, eq. 17)."""
 
     offset: float = 0.008
 

@@ -16,7 +16,6 @@ from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.schedules import Schedule
 
 Weight = Callable[[NoiseLevel], Tensor]
-Uniform = Float[Tensor, "*n"]
 
 
 def snr(level: NoiseLevel) -> Tensor:
@@ -81,32 +80,32 @@ class Uncertainty(nn.Module):
 
     def forward(self, loss: Float[Tensor, " b"], level: NoiseLevel) -> Float[Tensor, " b"]:
         """The loss per sample in units of what is expected at its level."""
-        terms = torch.arange(len(self.series), device=loss.device)
-        u = torch.cos(2 * level.angle(self.sigma_data).to(loss)[:, None] * terms) @ self.series
+        angle = level.angle(self.sigma_data).to(self.series)
+        u = torch.cos(2 * angle[:, None] * torch.arange(len(self.series)).to(angle)) @ self.series
         return loss / u.exp() + u
 
 
-def uniform(schedule: Schedule, u: Uniform) -> Tensor:
+def uniform(schedule: Schedule, u: Tensor) -> Tensor:
     """Every t alike."""
     return u
 
 
-def log_normal(schedule: Schedule, u: Uniform, mean: float = -1.2, std: float = 1.2) -> Tensor:
+def log_normal(schedule: Schedule, u: Tensor, mean: float = -1.2, std: float = 1.2) -> Tensor:
     """``log(rho)`` is normal (Karras et al., 2022, arXiv:2206.00364, tab. 1)."""
     return schedule.t_of_rho(torch.exp(mean + std * torch.special.ndtri(u)))
 
 
-def logit_normal(schedule: Schedule, u: Uniform, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def logit_normal(schedule: Schedule, u: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """``logit(t)`` is normal (Esser et al., 2024, arXiv:2403.03206, eq. 19)."""
     return torch.sigmoid(mean + std * torch.special.ndtri(u))
 
 
-def mode(schedule: Schedule, u: Uniform, scale: float = 1.29) -> Tensor:
+def mode(schedule: Schedule, u: Tensor, scale: float = 1.29) -> Tensor:
     """More in the middle, and some everywhere; scale in [-1, 1.75] (Esser et al., 2024, eq. 20)."""
     return 1 - u - scale * (torch.cos(math.pi / 2 * u) ** 2 - 1 + u)
 
 
-def cosine(schedule: Schedule, u: Uniform) -> Tensor:
+def cosine(schedule: Schedule, u: Tensor) -> Tensor:
     """The angle is uniform, as it is for uniform t on the cosine schedule (Esser et al., 2024, eq. 21)."""
     return schedule.t_of_rho(torch.tan(math.pi / 2 * u))
 

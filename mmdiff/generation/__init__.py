@@ -1,1 +1,1 @@
-"""Generation: from requests to samples."""
+"""From a trained run to samples: requests, the engine that runs them together, and the pipeline on top."""

@@ -1,8 +1,13 @@
-"""From a recipe to what it describes: the modules that learn, and the mathematics that needs no learning."""
+"""From a recipe's words to a model: the place where names become schedule, target, network and sampler."""
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mmdiff.conditions import Conditions
@@ -14,101 +19,148 @@ from mmdiff.diffusion.programs import Program
 from mmdiff.diffusion.samplers import SAMPLERS
 from mmdiff.diffusion.schedules import SCHEDULES, Schedule, Shifted
 from mmdiff.diffusion.targets import TARGETS
-from mmdiff.diffusion.weights import DENSITIES, WEIGHTS
+from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
 from mmdiff.errors import UserError
 from mmdiff.modalities import Image, modality_of
 from mmdiff.naming import choose
 from mmdiff.nets import SIZES, Shape, UNet
 from mmdiff.recipe import Diffusion, Net, Recipe, Sampling
 
+Density = Callable[[Schedule, Tensor], Tensor]  # (schedule, u in (0, 1)) -> t
+
 
 class Model(nn.Module):
-    """What a run learns, with everything that is needed to train it or to sample from it.
+    """What a run trains, and what is needed to use it.
 
     Attributes:
-        conditions, denoiser: the modules; their parameters are the checkpoint.
-        modality: how samples become x0 and back.
-        schedule: t -> level, shifted as the recipe says.
-        weight, density: of the training loss.
+        conditions: raw conditions to what the network takes.
+        denoiser: the network as an estimate of x0.
+        modality: files to x0 and back, at the training size.
+        schedule: the clock to noise levels, shift included.
+        weight: of the x0 error at a level, for the loss.
+        density: where on the clock training draws.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
+        diffusion = recipe.diffusion
         self.modality: Image = modality_of(recipe)
-        self.schedule = schedule_of(recipe.diffusion)
-        self.weight: Callable[[NoiseLevel], Tensor] = choose(WEIGHTS, recipe.diffusion.weight, "diffusion.weight")
-        self.density: Callable[[Schedule, Tensor], Tensor] = choose(
-            DENSITIES, recipe.diffusion.density, "diffusion.density"
-        )
+        self.schedule = schedule_of(diffusion)
+        self.weight = weight_of(diffusion)
+        self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
+        choose(TARGETS, diffusion.target, "diffusion.target")
         self.conditions = Conditions(recipe.conditions)
-        channels, *axes = self.modality.shape
-        net = UNet(
-            channels,
-            range(2, 2 + len(axes)),
-            shape_of(recipe.net),
-            vector=self.conditions.width,
-            tokens=self.conditions.token_width,
-        )
-        self.denoiser = Denoiser(net, recipe.diffusion.target, recipe.diffusion.sigma_data)
+        channels, *sizes = self.modality.shape
+        axes = range(2, 2 + len(sizes))
+        net = UNet(channels, axes, shape_of(recipe.net), self.conditions.width, self.conditions.token_width)
+        self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
+
+    def program(self, sampling: Sampling) -> Program:
+        """Compiles the sampler, grid and steps of ``sampling`` for this model's schedule and target.
+
+        Raises:
+            UserError: an unknown name or option, steps that do not fit, or a target that says nothing about
+                x0 at a level of the grid; names the key.
+        """
+        levels = levels_of(sampling, self.schedule)
+        sampler = choose(SAMPLERS, sampling.sampler, "sampling.sampler")
+        compiled: Program = _made(sampler, "sampling.sampler", sampling.sampler)(levels)
+        try:
+            self.denoiser.check(compiled.levels)
+        except ValueError as error:
+            raise UserError(f"sampling.grid {sampling.grid!r}: {error}") from error
+        return compiled
 
 
 def build(recipe: Recipe) -> Model:
-    """Returns a new model; its first weights come from torch's default generator.
+    """The untrained model of a recipe, with the weights that torch's global generator gives.
 
     Raises:
-        UserError: the recipe names something that does not exist, or a combination that cannot work.
+        UserError: a name or option that does not exist, or a shape that no network can have; names the key.
     """
-    check(recipe)
     return Model(recipe)
 
 
-def shape_of(net: Net) -> Shape:
-    """Returns the preset of that size with the recipe's own dimensions in place of its own."""
-    own = {field.name: getattr(net, field.name) for field in fields(Shape)}
-    given = {name: value for name, value in own.items() if value is not None}
-    if net.size == "custom":
-        if missing := sorted(own.keys() - given.keys()):
-            raise UserError(f"net.{missing[0]}: missing, and net.size 'custom' has no preset for it")
-        return Shape(**given)
-    return replace(SIZES[net.size], **given)
+def check(recipe: Recipe) -> None:
+    """Raises UserError if a word or a number of the recipe cannot be used; needs no data and no memory."""
+    conditions = {
+        name: dataclasses.replace(spec, values=("any",)) if spec.kind == "label" and not spec.values else spec
+        for name, spec in recipe.conditions.items()
+    }
+    with torch.device("meta"):
+        model = build(dataclasses.replace(recipe, conditions=conditions))
+    model.schedule(torch.ones((), dtype=torch.float64))
+    model.program(recipe.sampling)
+    guidance_of(recipe.sampling)
+    given = {n: v for n, v in recipe.sampling.conditions.items() if recipe.conditions[n].values}
+    model.conditions.ids(given)
+
+
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers training sets."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def schedule_of(diffusion: Diffusion) -> Schedule:
-    """Returns the schedule; a shift of 1 leaves it as it is."""
-    base: Schedule = choose(SCHEDULES, diffusion.schedule, "diffusion.schedule")()
+    """The schedule that a recipe names, shifted once."""
+    kind = choose(SCHEDULES, diffusion.schedule, "diffusion.schedule")
+    base: Schedule = _made(kind, "diffusion.schedule", diffusion.schedule)()
     return base if diffusion.shift == 1 else Shifted(base, diffusion.shift)
 
 
-def program_of(schedule: Schedule, sampling: Sampling) -> Program:
-    """Returns the table of coefficients that walks down the grid with the sampler.
+def weight_of(diffusion: Diffusion) -> Weight:
+    """The weight that a recipe names; one that depends on the data's spread takes the recipe's."""
+    chosen: Any = choose(WEIGHTS, diffusion.weight, "diffusion.weight")
+    bound = chosen.keywords if isinstance(chosen, functools.partial) else {}
+    if "sigma_data" in inspect.signature(chosen).parameters and "sigma_data" not in bound:
+        chosen = functools.partial(chosen, sigma_data=diffusion.sigma_data)
+    weight: Weight = chosen
+    return weight
 
-    Raises:
-        UserError: unknown names, or a sampler that cannot start where the grid does.
-    """
+
+def levels_of(sampling: Sampling, schedule: Schedule) -> NoiseLevel:
+    """The grid that ``sampling`` names: ``steps + 1`` levels down to no noise."""
     grid = choose(GRIDS, sampling.grid, "sampling.grid")
-    sampler = choose(SAMPLERS, sampling.sampler, "sampling.sampler")
-    try:
-        program: Program = sampler(grid(schedule, sampling.steps))
-    except ValueError as error:
-        raise UserError(f"sampling.sampler {sampling.sampler!r} on grid {sampling.grid!r}: {error}") from None
-    return program
+    levels: NoiseLevel = _made(grid, "sampling.grid", sampling.grid)(schedule, sampling.steps)
+    return levels
 
 
 def guidance_of(sampling: Sampling) -> Guidance:
-    """Returns how the branches are combined."""
-    return guide(sampling.guidance, sampling.interval, sampling.rescale)
+    """The guidance that ``sampling`` asks for."""
+    if not (math.isfinite(sampling.guidance) and sampling.guidance >= 0):
+        raise UserError(f"sampling.guidance: got {sampling.guidance}, expected 0 or more; 1 is off")
+    make = _made(guide, "sampling.guidance", str(sampling.guidance))
+    guidance: Guidance = make(sampling.guidance, sampling.interval, sampling.rescale)
+    return guidance
 
 
-def check(recipe: Recipe) -> None:
-    """Raises UserError for names that do not exist and for combinations that cannot work; builds no network."""
-    diffusion = recipe.diffusion
-    modality_of(recipe)
-    shape_of(recipe.net)
-    choose(WEIGHTS, diffusion.weight, "diffusion.weight")
-    choose(DENSITIES, diffusion.density, "diffusion.density")
-    choose(TARGETS, diffusion.target, "diffusion.target")
-    program = program_of(schedule_of(diffusion), recipe.sampling)
-    try:
-        Denoiser(nn.Identity(), diffusion.target, diffusion.sigma_data).check(program.levels)
-    except ValueError as error:
-        raise UserError(f"diffusion.target with sampling.grid {recipe.sampling.grid!r}: {error}") from None
+def shape_of(net: Net) -> Shape:
+    """The dimensions of the network: those of its size, except what the recipe gives.
+
+    Raises:
+        UserError: size "custom" without all dimensions, or attention at a level that does not exist.
+    """
+    fields = [field.name for field in dataclasses.fields(Shape)]
+    given: Mapping[str, Any] = {n: v for n in fields if (v := getattr(net, n)) is not None}
+    missing = [f"net.{name}" for name in fields if name not in given]
+    if net.size == "custom" and missing:
+        raise UserError(f"net.size: 'custom' needs every dimension; missing: {', '.join(missing)}")
+    shape = Shape(**given) if net.size == "custom" else dataclasses.replace(SIZES[net.size], **given)
+    if not shape.mults:
+        raise UserError("net.mults: got no level, expected one or more, such as [1, 2]")
+    if any(level >= len(shape.mults) for level in shape.attention):
+        deepest = len(shape.mults) - 1
+        raise UserError(f"net.attention: got {list(shape.attention)}, expected levels from 0 to {deepest}")
+    return shape
+
+
+def _made(make: Callable[..., Any], key: str, spec: str) -> Callable[..., Any]:
+    """``make`` whose complaints about its options name the key of the recipe."""
+
+    def making(*args: Any) -> Any:
+        try:
+            return make(*args)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{key} {spec!r}: {error}") from error
+
+    return making

@@ -43,7 +43,9 @@ def _cut(line: str, width: int, font: ImageFont.ImageFont | ImageFont.FreeTypeFo
     return line + "..."
 
 
-def sheet(pictures: Sequence[Image.Image], captions: Sequence[str], columns: int | None = None) -> Image.Image:
+def sheet(
+    pictures: Sequence[Image.Image], captions: Sequence[str], columns: int | None = None
+) -> Image.Image:
     """Returns one RGB picture that shows all ``pictures`` with their captions, row by row.
 
     Tiny pictures are enlarged by a whole factor without smoothing, so that every pixel stays visible.
@@ -53,7 +55,9 @@ def sheet(pictures: Sequence[Image.Image], captions: Sequence[str], columns: int
         ValueError: There is no picture, or not one caption for each.
     """
     if not pictures or len(pictures) != len(captions):
-        raise ValueError(f"sheet: {len(captions)} captions for {len(pictures)} pictures, expected one for each of one or more")
+        raise ValueError(
+            f"sheet: got {len(pictures)} pictures and {len(captions)} captions, expected one caption for each"
+        )
     columns = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
     font, factor = ImageFont.load_default(size=FONT_SIZE), zoom(pictures)
     width, height = (factor * max(picture.size[axis] for picture in pictures) for axis in (0, 1))

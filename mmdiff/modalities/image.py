@@ -124,7 +124,10 @@ class Image:
         return buffer.getvalue()
 
     def write(
-        self, sample: Sample, path: str | Path | io.BufferedIOBase, provenance: Mapping[str, Any] | None = None
+        self,
+        sample: Sample,
+        path: str | Path | io.BufferedIOBase,
+        provenance: Mapping[str, Any] | None = None,
     ) -> None:
         """Writes a file of the kind that its extension says, whole or not at all; a stream gets a PNG."""
         if isinstance(path, str | Path):
@@ -133,17 +136,23 @@ class Image:
             path.write(self.to_bytes(sample, ".png", provenance))
 
     @staticmethod
-    def read_provenance(path: str | Path | io.BufferedIOBase) -> dict[str, Any] | None:
-        """What `write` embedded, or None when the picture has no provenance of ours.
+    def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
+        """What `write` embedded in a file, or None when there is no provenance of ours.
+
+        Args:
+            path: the file, or its bytes.
 
         Raises:
             UserError: it is no picture.
         """
         try:
-            with Pillow.open(path, formats=FORMATS) as picture:
+            with Pillow.open(
+                io.BytesIO(path) if isinstance(path, bytes) else path, formats=FORMATS
+            ) as picture:
                 comment = picture.info.get(_KEY) or _user_comment(picture)
         except Exception as error:  # decoders raise almost anything on damaged files
-            raise UserError(f"{path} cannot be read as a picture: {error}") from None
+            name = "the picture" if isinstance(path, bytes) else path
+            raise UserError(f"{name} cannot be read as a picture: {error}") from None
         try:
             found = json.loads(comment) if comment else None
         except ValueError:

@@ -13,13 +13,22 @@ from mmdiff.nets.axes import along, per_channel
 from mmdiff.nets.conv import Conv
 
 
-def channel_norm(x: Tensor) -> Tensor:
-    """Standardises the channels of each position, without parameters.
+def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "b c *axes"]:
+    """Standardises each sample over its channels and valid places, without parameters.
 
-    It needs no statistics over positions or samples, so padding, frames and batch mates cannot leak through it, and in
-    channels_last memory it is one fused pass where GroupNorm takes three.
+    One mean and one variance a sample keep what differs between places, above all how bright each is; norms of single
+    places lose that, and the loss fell half as fast.  In channels_last memory it is one fused pass.
     """
-    return F.layer_norm(x.movedim(1, -1), x.shape[1:2]).movedim(-1, 1)
+    last = x.movedim(1, -1)
+    if valid is None:
+        return F.layer_norm(last, last.shape[1:]).movedim(-1, 1)
+    last = last.to(torch.promote_types(x.dtype, torch.float32))
+    inside = valid.movedim(1, -1).expand(len(x), *last.shape[1:-1], 1).to(last)
+    axes = tuple(range(1, last.ndim))
+    count = inside.sum(axes, keepdim=True) * last.shape[-1]
+    centred = last - (last * inside).sum(axes, keepdim=True) / count
+    variance = (centred * inside).square().sum(axes, keepdim=True) / count
+    return (centred * torch.rsqrt(variance + 1e-5)).to(x.dtype).movedim(-1, 1)
 
 
 class Context(NamedTuple):
@@ -65,12 +74,12 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *axes"], context: Context) -> Float[Tensor, "b e *axes"]:
         scale, shift = self.modulate(context.embedding).chunk(2, dim=1)
-        h = along(self.enter, masked(F.silu(channel_norm(x)), context.valid), self.axes)
+        h = along(self.enter, masked(F.silu(norm(x, context.valid)), context.valid), self.axes)
         h = F.silu(torch.addcmul(per_channel(shift, h), h, per_channel(1 + scale, h)))
         h = along(self.leave, masked(h, context.valid), self.axes)
         x = h + (x if self.shortcut is None else along(self.shortcut, x, self.axes))
         if self.attention is not None:
-            x = x + self.attention(channel_norm(x), context.tokens, context.keys(x))
+            x = x + self.attention(norm(x, context.valid), context.tokens, context.keys(x))
         return x
 
 

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmdiff.nets.axes import along, coarser, crop_to, grow, inside, pad_to, patchify, shrink, unpatchify
-from mmdiff.nets.blocks import Block, Context, channel_norm, masked
+from mmdiff.nets.blocks import Block, Context, masked, norm
 from mmdiff.nets.condition import Condition
 from mmdiff.nets.conv import Conv
-from mmdiff.nets.embed import Angle
+from mmdiff.nets.embed import Angle, Place
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Shape:
 
 SIZES = {
     "tiny": Shape(patch=2, width=32, mults=(1, 2), blocks=1, attention=(1,)),
-    "small": Shape(patch=2, width=96, mults=(1, 2, 4), blocks=1, attention=(1, 2)),
+    "small": Shape(patch=2, width=96, mults=(1, 2, 4), blocks=1, attention=(2,)),
     "base": Shape(patch=2, width=128, mults=(1, 2, 3), blocks=2, attention=(1, 2)),
     "large": Shape(patch=2, width=192, mults=(1, 2, 3), blocks=3, attention=(1, 2)),
 }
@@ -75,6 +75,7 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.vector = nn.Linear(vector, emb, bias=False) if vector else None
         self.first = Conv(rank, inner, widths[0])
+        self.places = nn.ModuleList(Place(rank, widths[max(i - 1, 0)], emb) for i in levels)
         self.down = nn.ModuleList(
             blocks([widths[max(i - 1, 0)]] + [widths[i]] * (shape.blocks - 1), i) for i in levels
         )
@@ -94,6 +95,8 @@ class UNet(nn.Module):
         skips = []
         for level, context in enumerate(contexts):
             x = along(shrink, masked(x, contexts[level - 1].valid), self.axes) if level else x
+            held = [-(-size // (self.shape.patch * 2**level)) for size in sizes]
+            x = self.places[level](x, context.embedding, held)
             for block in self.down[level]:
                 x = block(x, context)
                 skips.append(x)
@@ -102,7 +105,7 @@ class UNet(nn.Module):
             for block in self.up[level]:
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = along(grow, along(self.narrow[level - 1], x, self.axes), self.axes) if level else x
-        x = along(self.last, masked(F.silu(channel_norm(x)), contexts[0].valid), self.axes)
+        x = along(self.last, masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid), self.axes)
         return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
 
     def contexts(

@@ -9,7 +9,7 @@ one would see.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     position: Int64[Tensor, " b"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Finitely many samples, each with its metadata row."""
 
@@ -81,8 +82,8 @@ class Positions(Dataset[Parts]):
 
     Args:
         source: the samples.
-        conditions: turns captions and labels into ids; only its ``ids`` is used.
-        recipe: what is dropped, mirrored and cached, and the seed.
+        conditions: turns captions and labels into ids; only its ``ids`` and ``present`` are used.
+        recipe: what is withheld and mirrored, and the seed.
     """
 
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
@@ -102,12 +103,19 @@ class Positions(Dataset[Parts]):
         return place(self.recipe.training.seed, position, len(self.source))
 
     def _raw(self, columns: Mapping[str, Any], position: int) -> dict[str, str | None]:
-        """What the sample is called in each condition; None where that is unknown or withheld."""
+        """What the sample is called in each condition; None where that is unknown or withheld.
+
+        Half of a condition's dropout comes from one draw that all share, so that the branch without
+        any condition, which guidance needs, is learned; the other half is its own.
+        """
         seed = self.recipe.training.seed
+        together = counter.uniform(seed, "dropout", position)
         raw: dict[str, str | None] = {}
         for name, spec in self.recipe.conditions.items():
-            kept = counter.uniform(seed, f"dropout of {name}", position) >= spec.dropout
-            raw[name] = self._value(name, spec, columns, position) if kept else None
+            alone = counter.uniform(seed, f"dropout of {name}", position)
+            half = spec.dropout / 2
+            withheld = together < half or alone < half / (1 - half)  # together a share of spec.dropout
+            raw[name] = None if withheld else self._value(name, spec, columns, position)
         return raw
 
     def _value(self, name: str, spec: ConditionSpec, columns: Mapping[str, Any], position: int) -> str | None:

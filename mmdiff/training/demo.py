@@ -1,7 +1,7 @@
 """The demonstration: train on shapes drawn by code, then see whether the captions hold.
 
-No data, no download and no account; what the model drew is read by a judge that shares no code with what drew the
-training pictures.
+No data, no download and no account; what the model drew is read by a judge that shares no code with what drew
+the training pictures.
 """
 
 import sys
@@ -13,7 +13,7 @@ from typing import Any
 from mmdiff import files
 from mmdiff import recipe as recipes
 from mmdiff.data import shapes
-from mmdiff.generation.pipeline import Generated, load
+from mmdiff.generation.pipeline import load
 from mmdiff.generation.sheet import sheet
 from mmdiff.metrics.shapes import Rate, agreement, judge
 from mmdiff.run import Run
@@ -51,23 +51,30 @@ def demo_image(out: Path, overrides: Sequence[str] = (), say: Callable[[str], No
     rates = agreement([judge(generated.sample.value) for generated in drawn], truths)
     files.write_text(out / "index.html", _page(run, rates))
     for name, rate in rates.items():
-        say(f"{name:<9} {rate.share:.0%} of {rate.trials} captions hold (95 % interval {rate.low:.0%} to {rate.high:.0%})")
+        between = f"95 % interval {rate.low:.0%} to {rate.high:.0%}"
+        say(f"{name:<9} {rate.share:.0%} of {rate.trials} captions hold ({between})")
     say(f"{out / 'grid.png'}; {clock(time.monotonic() - begun)} in all")
     return out / "index.html"
 
 
 def captions(count: int) -> list[dict[str, Any]]:
-    """Returns ``count`` truths about pictures that take turns in colour, shape and position, all different."""
+    """Returns ``count`` truths about pictures that take turns in colour, shape and position."""
     colours, forms, places = (list(table) for table in (shapes.COLOURS, shapes.SHAPES, shapes.POSITIONS))
     return [
-        shapes.truth(colours[i % 8], forms[(i + i // 24) % 6], places[(4 * i + i // 72) % 9]) for i in range(count)
+        shapes.truth(colours[i % 8], forms[(i + i // 24) % 6], places[(4 * i + i // 72) % 9])
+        for i in range(count)
     ]
 
 
 def _page(run: Run, rates: Mapping[str, Rate]) -> str:
     """The run's page with the judged shares as facts and the captioned grid as the only figure."""
     rows, recipe = read_rows(run), run.recipe()
-    names = {"colour": "colour holds", "shape": "shape holds", "position": "position holds", "all": "all three hold"}
+    names = {
+        "colour": "colour holds",
+        "shape": "shape holds",
+        "position": "position holds",
+        "all": "all three hold",
+    }
     facts = [(f"{rates[name].share:.0%}", what) for name, what in names.items()]
     facts.append((clock(rows[-1]["seconds"]), "training time"))
     grid = [(rows[-1]["step"], "grid.png")]

@@ -51,7 +51,7 @@ class Keeper(Callback):
         if trainer.is_global_zero:
             self._files = Files(self._run, module.step)
             self._trackers = trackers(self._run, module.recipe, module.step)
-        self._progress.begin()
+        self._progress.begin(module.step, module.recipe.training.steps)
         self._mark = time.monotonic()
 
     def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, index: int) -> None:
@@ -73,7 +73,7 @@ class Keeper(Callback):
         self._mark = time.monotonic()
 
     def close(self) -> None:
-        """Closes the logs; Lightning's own teardown does not reach callbacks when training ends by an error."""
+        """Closes the logs; Lightning's own teardown does not reach callbacks when an error ends training."""
         self._progress.close()
         for log in (self._files, self._trackers):
             if log is not None:
@@ -110,6 +110,7 @@ class Keeper(Callback):
     def _sample(self, module: DiffusionModule) -> None:
         """Draws the grid of this step; a grid that fails is a pity, a run that dies of it is a loss."""
         try:
+            module.eval()
             with module.ema.applied():
                 path = self._gallery.draw(module.step)
         except Exception as error:
@@ -118,6 +119,8 @@ class Keeper(Callback):
             )
             warnings.warn(message, stacklevel=2)
             return
+        finally:
+            module.train()
         if self._trackers is not None:
             self._trackers.picture(module.step, path)
         self._page(finished=False)

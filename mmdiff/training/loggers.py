@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from mmdiff import files, schema
 from mmdiff.recipe import Recipe
@@ -64,6 +64,7 @@ class Files:
         self._csv.close()
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """A place outside the run's own files."""
 
@@ -84,7 +85,7 @@ class Wandb:
         import wandb
 
         self._wandb = wandb
-        online = recipe.training.loggers != "wandb-offline" and wandb.login(prompt=False, verify=False)
+        online = recipe.training.loggers != "wandb-offline" and has_key()
         try:
             self._run = self._start(run, recipe, "online" if online else "offline")
         except Exception:
@@ -190,6 +191,13 @@ def trackers(run: Run, recipe: Recipe, step: int) -> Trackers:
         if importlib.util.find_spec("tensorboard") is not None:
             makers["TensorBoard"] = lambda: TensorBoard(run, step)
     return Trackers(makers)
+
+
+def has_key() -> bool:
+    """Whether a W&B key is on this machine; nothing is asked or sent."""
+    import wandb
+
+    return bool(wandb.login(prompt=False, verify=False))
 
 
 def _run_id(run: Run) -> str:

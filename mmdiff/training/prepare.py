@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from mmdiff.run import Run
 from mmdiff.training.data import Source, label
 
 _RECORD = "data.json"
+
+Checked = Callable[[int, int], None]  # files done, files in all
 
 
 class DataChanged(UserWarning):
@@ -49,8 +52,8 @@ class Prepared:
             files.write_text(path, text)
 
 
-def prepare(recipe: Recipe, folder: Path) -> Prepared:
-    """Finds and checks the data of a recipe.
+def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Prepared:
+    """Finds and checks the data of a recipe; ``progress`` hears of each file that is checked.
 
     Every file is decoded once, when the run is started; a later session trusts ``data.json`` in the run
     ``folder`` as long as names and metadata are the same.
@@ -65,7 +68,7 @@ def prepare(recipe: Recipe, folder: Path) -> Prepared:
         record: dict[str, Any] = {"source": "shapes", "samples": len(source), "rejected": []}
         summary = [f"data: {len(source):,} shapes drawn by code, {modality.width}x{modality.height}"]
     else:
-        listing, record = _listing(recipe, modality, folder)
+        listing, record = _listing(recipe, modality, folder, progress)
         source = Library(listing, modality, recipe.data.cache_mb // max(recipe.data.workers, 1))
         summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.width}x{modality.height}"]
         rejected = record["rejected"]
@@ -108,15 +111,19 @@ def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, d
     if recipe.sampling.prompts:
         return [(prompt, wanted) for prompt in recipe.sampling.prompts]
     labels = [(name, spec.column or name) for name, spec in recipe.conditions.items() if spec.kind == "label"]
+    said = any(spec.kind == "text" for spec in recipe.conditions.values())
     chosen = []
     for number in range(min(count, len(source))):
         columns = source.columns(number * len(source) // count if len(source) > count else number)
         own = {name: value for name, column in labels if (value := label(columns, column)) is not None}
-        chosen.append((str(columns.get("text") or ""), own | wanted))
+        text = str(columns.get("text") or "") if said else ""
+        chosen.append((text, own | wanted))
     return chosen
 
 
-def _listing(recipe: Recipe, modality: Image, folder: Path) -> tuple[Listing, dict[str, Any]]:
+def _listing(
+    recipe: Recipe, modality: Image, folder: Path, progress: Checked | None
+) -> tuple[Listing, dict[str, Any]]:
     """The good files, and the record of all."""
     if recipe.data.path is None:
         raise UserError("data.path: got nothing, expected a folder or a tar (--data PATH)")
@@ -129,7 +136,9 @@ def _listing(recipe: Recipe, modality: Image, folder: Path) -> tuple[Listing, di
         )
         if _fingerprint(good) == known["fingerprint"]:
             return good, known
-    found = audit(recipe.data.path, modality, recipe.data.max_bad, captions=recipe.data.captions)
+    found = audit(
+        recipe.data.path, modality, recipe.data.max_bad, captions=recipe.data.captions, progress=progress
+    )
     refuse_if_too_bad(found)
     good = found.listing
     if known is not None:

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 from tqdm import tqdm
 
@@ -22,28 +22,29 @@ _ADVICE = (
 )
 
 
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines go: stderr, or anything like it."""
+
+    def write(self, text: str, /) -> int:
+        """Takes text."""
+
+    def flush(self) -> None:
+        """Shows it now."""
+
+    def isatty(self) -> bool:
+        """Whether a person sees it as it comes."""
+
+
 class Progress:
-    """Shows one run's progress; ``quiet`` shows nothing."""
+    """Shows one session's progress; ``quiet`` shows nothing."""
 
-    def __init__(self, total: int, start: int, quiet: bool = False, out: TextIO | None = None) -> None:
-        self._out = out or sys.stderr
-        self._total, self._quiet = total, quiet
-        self._start, self._bar = start, None
+    def __init__(self, quiet: bool = False, out: Stream | None = None) -> None:
+        self._out: Stream = out or sys.stderr
+        self._quiet = quiet
+        self._bar: tqdm | None = None
         self._begun = self._last = time.monotonic()
-        if not quiet and self._out.isatty():
-            self._bar = tqdm(
-                total=total,
-                initial=start,
-                unit="step",
-                file=self._out,
-                dynamic_ncols=True,
-                smoothing=0.05,
-                leave=True,
-            )
-
-    def begin(self) -> None:
-        """Starts the clock that the time left is reckoned from."""
-        self._begun = self._last = time.monotonic()
+        self._start = self._total = 0
 
     def say(self, line: str) -> None:
         """Shows one line, above the bar if there is one."""
@@ -55,6 +56,20 @@ class Progress:
             self._out.write(line + "\n")
             self._out.flush()
 
+    def checked(self, done: int, total: int) -> None:
+        """Shows now and then how many files were looked through."""
+        if self._due():
+            self.say(f"data: checked {done:,} of {total:,} files")
+
+    def begin(self, start: int, total: int) -> None:
+        """Shows that training goes on at step ``start`` of ``total``; the time left is reckoned from now."""
+        self._start, self._total = start, total
+        self._begun = self._last = time.monotonic()
+        if not self._quiet and self._out.isatty():
+            self._bar = tqdm(
+                total=total, initial=start, unit="step", file=self._out, dynamic_ncols=True, smoothing=0.05
+            )
+
     def advance(self, step: int, loss: float, rate: float) -> None:
         """Shows that ``step`` steps are done.
 
@@ -63,23 +78,26 @@ class Progress:
             loss: of the last step.
             rate: samples per second.
         """
-        if self._quiet:
-            return
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss {loss:.4f}, {rate:.0f} samples/s", refresh=False)
             self._bar.update(step - self._bar.n)
-            return
-        now = time.monotonic()
-        if now - self._last < INTERVAL and step < self._total:
-            return
-        self._last = now
-        left = (now - self._begun) / max(step - self._start, 1) * (self._total - step)
-        self.say(f"step {step}/{self._total}  loss {loss:.4f}  {rate:.0f} samples/s  {clock(left)} left")
+        elif self._due() or step == self._total:
+            spent = time.monotonic() - self._begun
+            left = clock(spent / max(step - self._start, 1) * (self._total - step))
+            self.say(f"step {step}/{self._total}  loss {loss:.4f}  {rate:.0f} samples/s  {left} left")
 
     def close(self) -> None:
         """Leaves the terminal as it should be."""
         if self._bar is not None:
             self._bar.close()
+            self._bar = None
+
+    def _due(self) -> bool:
+        """Whether it is time for another line."""
+        if time.monotonic() - self._last < INTERVAL:
+            return False
+        self._last = time.monotonic()
+        return True
 
 
 def clock(seconds: float) -> str:

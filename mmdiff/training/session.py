@@ -20,7 +20,6 @@ from mmdiff import recipe as recipes
 from mmdiff import run as runs
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model, build
-from mmdiff.modalities import modality_of
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training import checkpoint
@@ -87,21 +86,21 @@ def new_model(recipe: Recipe) -> Model:
         torch.default_generator.manual_seed(counter.key(recipe.training.seed, "weights") >> 1)
         model = build(recipe)
     # Convolutions in two dimensions are up to twice as fast with channels last; keys and values do not change
-    return model.to(memory_format=torch.channels_last) if len(modality_of(recipe).shape) == 3 else model
+    return model.to(memory_format=torch.channels_last) if len(model.modality.shape) == 3 else model
 
 
 def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     leads = getattr(rank_zero_only, "rank", 0) == 0  # known before the processes have met
+    progress = Progress(quiet=quiet or not leads)
     known = Run(folder).recipe_path.exists()
-    prepared = None if known else prepare(asked, folder)
+    prepared = None if known else prepare(asked, folder, progress.checked)
     run = runs.create(folder, asked if prepared is None else prepared.recipe)
     recipe, newest = run.recipe(), run.newest()
     steps, start = recipe.training.steps, newest.step if newest else 0
-    progress = Progress(steps, start, quiet=quiet or not leads)
     if start >= steps:
         progress.say(f"{folder}: finished, {start} of {steps} steps; raise training.steps for more")
         return folder
-    prepared = prepared or prepare(recipe, folder)
+    prepared = prepared or prepare(recipe, folder, progress.checked)
     if leads:
         prepared.remember(run)
     module = DiffusionModule(new_model(recipe), recipe)
@@ -111,7 +110,7 @@ def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
         progress.say(line)
     if recipe.training.compile:
         _compile(module.model, progress)
-    gallery = Gallery(run, module.model, prompts(recipe, prepared.source))
+    gallery = Gallery(run, module.model, recipe, prompts(recipe, prepared.source))
     keeper = Keeper(run, gallery, progress, seconds)
     _fit(run, module, data, keeper)
     return _leave(run, module, progress, leads)
@@ -141,7 +140,7 @@ def _fit(run: Run, module: DiffusionModule, data: Positions, keeper: Keeper) -> 
     )
     start = module.step * training.batch_size
     try:
-        trainer.fit(module, datamodule=DataModule(data, modality_of(module.recipe).unpack, start))
+        trainer.fit(module, datamodule=DataModule(data, module.model.modality.unpack, start))
     except NonFinite as error:
         if not trainer.is_global_zero:
             sys.exit(0)  # Lightning would kill the first process while it writes the report
@@ -150,9 +149,10 @@ def _fit(run: Run, module: DiffusionModule, data: Positions, keeper: Keeper) -> 
         files.write_text(path, json.dumps(error.report | {"samples": names}, indent=1) + "\n")
         newest = run.newest()
         safe = f"the checkpoint of step {newest.step} is safe" if newest else "there is no checkpoint yet"
-        raise NonFinite(
-            f"{error}; {safe}; {path} has the details; try a lower learning_rate", error.report
-        ) from None
+        message = f"{error}; {safe}; {path} has the details; try a lower learning_rate"
+        raise NonFinite(message, error.report) from None
+    finally:
+        keeper.close()
 
 
 def _strategy(devices: int) -> Strategy | str:
@@ -197,7 +197,7 @@ def _summary(module: DiffusionModule, data: Positions, folder: Path) -> list[str
 
 def _gigaflops(module: DiffusionModule, data: Positions) -> float:
     """Counted multiplications and additions of one sample's forward pass."""
-    batch = collate([data[0]], modality_of(module.recipe).unpack)
+    batch = collate([data[0]], module.model.modality.unpack)
     with torch.no_grad(), FlopCounterMode(display=False) as counted:
         module.training_step(batch, 0)
     return counted.get_total_flops() / 1e9

@@ -27,7 +27,10 @@ def test_csv_rows_survive_any_line_end_and_delimiter(texts, end, mark):
     def quoted(cell):
         return '"' + cell.replace('"', '""') + '"'
 
-    lines = [mark.join(["file_name", "text"]), *(mark.join([f"{i}.png", quoted(t)]) for i, t in enumerate(texts))]
+    lines = [
+        mark.join(["file_name", "text"]),
+        *(mark.join([f"{i}.png", quoted(t)]) for i, t in enumerate(texts)),
+    ]
     rows = list(metadata.table(end.join(lines).encode()))
     assert [row.values for row in rows] == [{"file_name": f"{i}.png", "text": t} for i, t in enumerate(texts)]
 

@@ -12,9 +12,10 @@ from mmdiff.data.pictures import decoded
 from tests.data import zoo
 
 WHOLE = zoo.whole()
+MIDDLES = zoo.blocks()[8::16, 8::16]
 
 
-def off(picture: np.ndarray, expected: np.ndarray = zoo.blocks()[8::16, 8::16]) -> int:
+def off(picture: np.ndarray, expected: np.ndarray = MIDDLES) -> int:
     """The largest error at the middles of the six blocks."""
     assert picture.shape == (32, 48, 3)
     assert picture.dtype == np.uint8
@@ -51,7 +52,9 @@ def test_one_pixel():
 def test_pictures_are_upright(orientation):
     """The stored picture is made by undoing what EXIF says a viewer must do (EXIF 2.3, 4.6.4 A)."""
     up = Image.fromarray(zoo.blocks())
-    flips = {2: [1], 3: [0, 1], 4: [0], 5: ["t"], 6: ["t", 0], 7: ["t", 0, 1], 8: ["t", 1]}.get(orientation, [])
+    flips = {2: [1], 3: [0, 1], 4: [0], 5: ["t"], 6: ["t", 0], 7: ["t", 0, 1], 8: ["t", 1]}.get(
+        orientation, []
+    )
     stored = np.asarray(up)
     for flip in flips:
         stored = stored.swapaxes(0, 1) if flip == "t" else np.flip(stored, flip)
@@ -74,7 +77,9 @@ def test_grey_with_alpha():
     both = zoo.noise(channels=2)
     grey, alpha = both[..., 0].astype(float), both[..., 1].astype(float)
     expected = np.round((grey * alpha + 255 * (255 - alpha)) / 255)
-    np.testing.assert_array_equal(decoded(zoo.saved(Image.fromarray(both, "LA")), "x"), expected[..., None].repeat(3, 2))
+    np.testing.assert_array_equal(
+        decoded(zoo.saved(Image.fromarray(both, "LA")), "x"), expected[..., None].repeat(3, 2)
+    )
 
 
 def test_what_is_hidden_by_alpha_is_white():
@@ -86,7 +91,7 @@ def test_what_is_hidden_by_alpha_is_white():
 def test_a_transparent_palette_entry_is_white_and_the_others_keep_their_colours():
     palette = Image.fromarray(zoo.blocks()).quantize(16)
     data = zoo.saved(palette, transparency=palette.getpixel((2, 2)))
-    expected = zoo.blocks()[8::16, 8::16].copy()
+    expected = MIDDLES.copy()
     expected[0, 0] = 255
     assert off(decoded(data, "x"), expected) <= 12
 
@@ -172,7 +177,9 @@ def linear_profile() -> bytes:
         start, size = int.from_bytes(tag[4:8], "big"), int.from_bytes(tag[8:12], "big")
         if tag[1:4] == b"TRC":
             data[start : start + size] = (b"curv" + bytes(8)).ljust(size, b"\0")
-    return bytes(data).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be")).replace(b"sRGB", b"line")
+    return (
+        bytes(data).replace("sRGB".encode("utf-16-be"), "line".encode("utf-16-be")).replace(b"sRGB", b"line")
+    )
 
 
 @pytest.mark.parametrize("profile", [b"nonsense", bytes(200)])
@@ -205,7 +212,9 @@ def test_a_file_that_was_cut_is_refused_unless_every_pixel_is_there(name, share)
     np.testing.assert_array_equal(picture, decoded(data, name))
 
 
-@given(st.sampled_from(["noise.png", "blocks.png", "palette.png"]), st.integers(0, 10**6), st.integers(1, 255))
+@given(
+    st.sampled_from(["noise.png", "blocks.png", "palette.png"]), st.integers(0, 10**6), st.integers(1, 255)
+)
 def test_a_png_with_a_wrong_byte_is_refused_or_read_exactly(name, where, flip):
     data = bytearray(WHOLE[name])
     data[where % len(data)] ^= flip
@@ -216,7 +225,10 @@ def test_a_png_with_a_wrong_byte_is_refused_or_read_exactly(name, where, flip):
     np.testing.assert_array_equal(picture, decoded(WHOLE[name], name))
 
 
-@given(st.sampled_from([n for n in sorted(WHOLE) if not n.endswith("tif")]), st.lists(st.tuples(st.integers(0), st.binary(max_size=9))))
+@given(
+    st.sampled_from([n for n in sorted(WHOLE) if not n.endswith("tif")]),
+    st.lists(st.tuples(st.integers(0), st.binary(max_size=9))),
+)
 def test_no_damage_does_anything_but_refuse(name, wounds):
     data = bytearray(WHOLE[name])
     for where, bytes_ in wounds:

@@ -35,7 +35,11 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes, *extra: b
     """A PNG by its parts; `rows` are scan lines with their filter bytes."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
     return (
-        b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + b"".join(extra)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
     )
 
 
@@ -47,7 +51,11 @@ def scanlines(samples: np.ndarray) -> bytes:
 def whole() -> dict[str, bytes]:
     """Good files of every format."""
     rgb = Image.fromarray(blocks())
-    files = {"noise.png": saved(noise()), "noise.jpg": saved(noise(), "JPEG"), "noise.bmp": saved(noise(), "BMP")}
+    files = {
+        "noise.png": saved(noise()),
+        "noise.jpg": saved(noise(), "JPEG"),
+        "noise.bmp": saved(noise(), "BMP"),
+    }
     files |= {
         "blocks.png": saved(rgb),
         "palette.png": saved(rgb.quantize(16)),

@@ -51,7 +51,9 @@ def test_other_pictures_agree_by_chance_only():
 def test_in_noise_there_is_no_shape(spread):
     rng = np.random.default_rng(0)
     for _ in range(50):
-        picture = rng.uniform(0, 255, (32, 32, 3)) if spread is None else 128 + rng.normal(0, spread, (32, 32, 3))
+        picture = (
+            rng.uniform(0, 255, (32, 32, 3)) if spread is None else 128 + rng.normal(0, spread, (32, 32, 3))
+        )
         assert read(np.clip(picture, 0, 255).astype(np.uint8)).shape is None
 
 

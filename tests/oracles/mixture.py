@@ -28,7 +28,7 @@ class Mixture:
         return (logit.softmax(1)[..., None] * (mean + (alpha * var / total)[..., None] * away)).sum(1)
 
     def solution(self, x: Tensor, first: float, last: float, steps: int = 4000) -> Tensor:
-        """``x / alpha`` at rho = last of the exact ODE from ``x / alpha`` at rho = first: Runge-Kutta in log rho."""
+        """The ODE from rho = first, where ``x / alpha`` is x, to rho = last, by Runge-Kutta in log rho."""
         h = math.log(last / first) / steps
 
         def slope(x: Tensor, u: float) -> Tensor:
@@ -46,10 +46,10 @@ class Mixture:
 
 
 def moments(program: Program, mean: float, var: float) -> tuple[float, float]:
-    """Exact mean and variance of the final x for data N(mean, var), when x starts with the marginal of its level.
+    """Mean and variance of the final x for data N(mean, var), x starting with the marginal of its level.
 
-    The denoiser is affine, so the registers (x, saved, history) stay jointly Gaussian and a matrix moves their
-    moments: weak errors of stochastic samplers without Monte Carlo.
+    The denoiser is affine, so the registers (x, saved, history) stay jointly Gaussian and a matrix moves
+    their moments: weak errors of stochastic samplers without Monte Carlo.
     """
     size = 2 + HISTORY
     centre, cov = torch.zeros(size, dtype=torch.float64), torch.zeros(size, size, dtype=torch.float64)

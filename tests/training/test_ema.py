@@ -77,9 +77,14 @@ def test_applied_exchanges_and_restores_bit_for_bit_even_after_an_error():
     ema.update()
     live = {name: p.detach().clone() for name, p in layer.named_parameters()}
     shadow = {name: p.clone() for name, p in ema.shadow.items()}
-    with pytest.raises(RuntimeError, match="inside"), ema.applied():
-        assert torch.equal(layer.weight, shadow["weight"])
-        raise RuntimeError("inside")
+
+    def fail():
+        with ema.applied():
+            assert torch.equal(layer.weight, shadow["weight"])
+            raise RuntimeError("inside")
+
+    with pytest.raises(RuntimeError, match="inside"):
+        fail()
     assert all(torch.equal(p, live[name]) for name, p in layer.named_parameters())
     assert all(torch.equal(p, shadow[name]) for name, p in ema.shadow.items())
     ema.update()

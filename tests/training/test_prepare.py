@@ -31,7 +31,9 @@ def test_given_label_values_stay(recipe, tmp_path):
 
 
 def test_a_label_without_values_names_the_columns(recipe, tmp_path):
-    with pytest.raises(UserError, match=r"conditions.style: no sample has a value in column 'colour'; columns: .*text"):
+    with pytest.raises(
+        UserError, match=r"conditions.style: no sample has a value in column 'colour'; columns: .*text"
+    ):
         prepare(recipe("conditions.style.column=colour"), tmp_path)
 
 
@@ -79,11 +81,15 @@ def test_shapes_need_no_files(recipe, tmp_path):
 
 
 def test_prompts_are_those_of_the_recipe_or_spread_over_the_data(recipe, tmp_path):
-    source = prepare(recipe(), tmp_path).source
-    spread = prompts(recipe(), source)
+    with_text = recipe("conditions.text.kind=text")
+    source = prepare(with_text, tmp_path).source
+    spread = prompts(with_text, source)
     assert len(spread) == 8
     assert len({text for text, _ in spread}) == 8
     assert all(labels["style"] in {"flat", "deep"} for _, labels in spread)
+    assert {text for text, _ in prompts(recipe(), source)} == {""}  # nothing there takes a prompt
     fixed = prompts(recipe("sampling.prompts=[a, b]", "sampling.conditions.style=flat"), source)
     assert fixed == [("a", {"style": "flat"}), ("b", {"style": "flat"})]
-    assert all(labels == {"style": "deep"} for _, labels in prompts(recipe("sampling.conditions.style=deep"), source))
+    assert all(
+        labels == {"style": "deep"} for _, labels in prompts(recipe("sampling.conditions.style=deep"), source)
+    )

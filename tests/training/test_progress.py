@@ -21,7 +21,8 @@ def test_clock(seconds, said):
 
 def test_a_terminal_gets_a_bar():
     out = Terminal()
-    progress = Progress(total=10, start=4, out=out)
+    progress = Progress(out=out)
+    progress.begin(4, 10)
     progress.say("hello")
     progress.advance(10, loss=0.5, rate=100.0)
     progress.close()
@@ -32,8 +33,10 @@ def test_a_terminal_gets_a_bar():
 
 def test_elsewhere_lines_are_rare_and_the_last_step_is_one():
     out = io.StringIO()
-    progress = Progress(total=1000, start=0, out=out)
+    progress = Progress(out=out)
+    progress.begin(0, 1000)
     for step in range(1, 1001):
+        progress.checked(step, 1000)
         progress.advance(step, loss=0.25, rate=12.0)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1
@@ -41,10 +44,23 @@ def test_elsewhere_lines_are_rare_and_the_last_step_is_one():
     assert "\r" not in out.getvalue()
 
 
+def test_long_checks_are_said_now_and_then(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("mmdiff.training.progress.time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    progress = Progress(out=out)
+    for done in range(1, 41):
+        now[0] += 1
+        progress.checked(done, 40)
+    assert out.getvalue().splitlines() == [f"data: checked {n} of 40 files" for n in (10, 20, 30, 40)]
+
+
 def test_quiet_says_nothing():
     for out in (io.StringIO(), Terminal()):
-        progress = Progress(total=2, start=0, quiet=True, out=out)
+        progress = Progress(quiet=True, out=out)
+        progress.begin(0, 2)
         progress.say("hello")
+        progress.checked(1, 1)
         progress.advance(2, loss=1.0, rate=1.0)
         progress.close()
         assert out.getvalue() == ""

@@ -97,7 +97,11 @@ def test_interval_means_and_mixed_precision_resume_too(recipe, reference, signal
 def test_logged_loss_is_the_mean_over_the_interval(recipe, reference):
     each = [row[2] for row in losses(reference(recipe))]
     means = [(row[0], row[2]) for row in losses(reference(recipe, "training.log_every=3"))]
-    assert means == [(3, pytest.approx(sum(each[:3]) / 3)), (6, pytest.approx(sum(each[3:6]) / 3)), (8, pytest.approx(sum(each[6:]) / 2))]
+    assert means == [
+        (3, pytest.approx(sum(each[:3]) / 3)),
+        (6, pytest.approx(sum(each[3:6]) / 3)),
+        (8, pytest.approx(sum(each[6:]) / 2)),
+    ]
 
 
 def test_interrupt_saves_and_leaves_with_130(recipe, signal_after, tmp_path):

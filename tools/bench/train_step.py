@@ -3,9 +3,10 @@
   python tools/bench/train_step.py --rank 2d
   python tools/bench/train_step.py --rank 2d --json | tail -1
 
-All nets learn the same task, to predict the noise in a 32x32x3 picture (MSE, AdamW), at the same batch size and
-about equal forward FLOPs, as torch counts them. A step is forward, backward and optimiser; its work is taken as
-three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in which the contenders take turns:
+All nets learn the same task, to predict the noise in a 32x32x3 picture (MSE, AdamW, no condition), at
+the same batch size and about equal forward FLOPs, as torch counts them. A step is forward, backward and
+optimiser; its work is taken as three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in
+which the contenders take turns:
 
   ours       mmdiff's U-Net as its recipes run it: patches of 2, bf16, channels_last, compiled, fused AdamW
   shipped    diffusers' UNet2DModel as its training script runs it: fp32, heads of 8, not compiled
@@ -22,6 +23,7 @@ import json
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -54,13 +56,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Case:
-    """What is compared for one rank: x without its batch axis, ours, the peers, and the layer that sets the limit."""
+    """What is compared for one rank."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of x, without the batch axis
     ours: tuple[Contender, ...]  # the first counts, the others are shown
     peers: tuple[Contender, ...]
     shipped: str  # name of the peer that users get
-    layer: Callable[[], nn.Module]
+    layer: Callable[[], nn.Module]  # sets the limit
     layer_shape: tuple[int, ...]
 
 
@@ -151,7 +153,7 @@ CASES = {
 def forward_flops(
     net: nn.Module, call: Callable[[nn.Module, Tensor, Tensor], Tensor], shape: Sequence[int]
 ) -> float:
-    """FLOPs for one sample; attention is made plain for the count, since its fused CPU kernel is not counted."""
+    """FLOPs for one sample; attention is made plain for the count, which misses its fused CPU kernel."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
         call(net, torch.zeros(1, *shape), torch.zeros(1))
@@ -160,7 +162,6 @@ def forward_flops(
 
 def training(contender: Contender, shape: Sequence[int], batch: int, compiled: bool) -> Runner:
     """The contender's training step on one fixed batch."""
-    torch.manual_seed(0)
     net = contender.build().train()
     forward = forward_flops(net, contender.call, shape)
     x, noise = torch.randn(2, batch, *shape)
@@ -188,7 +189,7 @@ def limit(case: Case, batch: int) -> Runner:
     """Forward and backward of the case's layer alone, all in bf16."""
     layer = case.layer()
     forward = forward_flops(layer, lambda net, x, clock: net(x), case.layer_shape)
-    layer = layer.to(torch.bfloat16, memory_format=torch.channels_last)
+    layer = layer.to(torch.bfloat16).to(memory_format=torch.channels_last)
     x = torch.randn(batch, *case.layer_shape, dtype=torch.bfloat16)
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
     gradient = torch.randn_like(x)
@@ -210,12 +211,14 @@ def seconds_of(step: Callable[[], None], steps: int) -> float:
 
 
 def race(runners: Sequence[Runner], rounds: int, steps: int, seconds: float) -> dict[str, list[float]]:
-    """Seconds of a step for each runner and round; the runners take turns, so that all meet the same disturbances.
+    """Seconds of a step for each runner and round; no round begins after ``seconds``.
 
-    No round begins after ``seconds``.
+    The runners take turns, so that all meet the same disturbances.
     """
     for runner in runners:
-        warm = seconds_of(runner.step, WARM_UP) * WARM_UP
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what the compiler thinks of the peers' code
+            warm = seconds_of(runner.step, WARM_UP) * WARM_UP
         print(f"{runner.name}: ready after {warm:.0f} s", file=sys.stderr, flush=True)
     times: dict[str, list[float]] = {runner.name: [] for runner in runners}
     start = time.perf_counter()

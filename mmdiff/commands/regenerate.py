@@ -1,0 +1,49 @@
+"""``mmdiff regenerate``: a sample is made again from what its own file says."""
+
+import argparse
+from pathlib import Path
+
+from mmdiff.commands.inspect import provenance
+from mmdiff.commands.verb import Verb
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path, help="a sample that mmdiff made")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder, if it is not where it was")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="also write the new sample")
+
+
+def run(args: argparse.Namespace) -> int:
+    from mmdiff.generation.pipeline import regenerate
+
+    path: Path = args.file
+    told = provenance(path)
+    again = regenerate(told, args.run)
+    if args.out:
+        again.save(args.out)
+    before, after = path.read_bytes(), again.modality.to_bytes(again.sample, path.suffix, told)
+    if before == after:
+        print(f"identical: {path} was made again, byte for byte")
+        return 0
+    # Another program may have rewritten the file around the same samples.
+    old, new = (again.modality.read(data, path.name).value for data in (before, after))
+    if old.shape == new.shape and bool((old == new).all()):
+        print(f"identical: {path} was made again, every value of it; only the file around them differs")
+        return 0
+    changed = f"{(old != new).float().mean():.1%} of its values" if old.shape == new.shape else "its size"
+    print(f"not identical: {path} differs from the new sample in {changed}")
+    return 1
+
+
+VERB = Verb(
+    summary="make a sample again, and say whether it is identical",
+    examples="""\
+examples:
+  mmdiff regenerate out/red-heart-0-0.png
+  mmdiff regenerate red-heart-0-0.png --run runs/emoji --out again.png
+
+It needs the run's folder with the same weights. Exit code: 0 identical, 1 not identical.
+""",
+    options=options,
+    work=run,
+)

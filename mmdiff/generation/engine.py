@@ -1,0 +1,313 @@
+"""Many requests, one network: rows of different requests share its calls and do not notice each other.
+
+A row is one evaluation of the network; a guided sample needs two.  Libraries choose kernels by the shape of
+the batch, and kernels round differently, so bits depend on how many rows a call has.  They do not depend on
+what the other rows hold.  Therefore **every call has the same number of rows**, spare ones being repetitions,
+and a sample comes out the same, bit for bit, alone or beside any others.
+
+Measured on a CPU with AVX512: in float32, linear layers and 1x1 convolutions differ below 16 rows; in
+bfloat16, wide linear layers differ below 34.  So padding to a multiple of four is not enough for either.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from mmdiff.diffusion.guidance import Guidance
+from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.diffusion.programs import REGISTERS, Program, State, join, needs_noise, split, step
+from mmdiff.errors import UserError
+from mmdiff.generation.model import Model
+from mmdiff.generation.request import Finished, Progress, Request, first_state
+from mmdiff.nets import Condition
+
+PRECISIONS = ("bf16", "fp32")
+ROWS = 8  # four guided samples; fewer make one sample faster, more make many samples faster
+LOOKAHEAD = 4  # requests considered for a call, in units of its rows: bounds the states that are kept
+KEPT = 1024  # distinct conditions whose encoding is kept, and unrolled programs
+BRANCHES = (("main",), ("main", "null"))
+Raw = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A program under a guidance, unrolled: what each call needs.
+
+    Attributes:
+        table: alpha, sigma and the rows of the step, float64.
+        rows: 2 where guidance needs the branch without condition, else 1.
+        noisy: whether the step adds noise.
+    """
+
+    program: Program
+    guidance: Guidance
+    table: tuple[Tensor, ...]
+    rows: tuple[int, ...]
+    noisy: tuple[bool, ...]
+
+
+def unroll(program: Program, guidance: Guidance) -> Plan:
+    """The plan of a program under a guidance.  Raises ValueError if guidance asks for an unknown branch."""
+    calls = range(program.calls)
+    table = torch.cat([torch.stack(tuple(program.levels), 1), program.matrix.flatten(1)], 1)
+    branches = [guidance.branches(program.levels.at(call)) for call in calls]
+    unknown = [found for found in branches if found not in BRANCHES]
+    if unknown:
+        raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
+    rows = tuple(len(found) for found in branches)
+    return Plan(program, guidance, table.unbind(0), rows, tuple(needs_noise(program, call) for call in calls))
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request on its way; ``state`` is None before its first call and while a batch holds it."""
+
+    request: Request
+    plan: Plan
+    call: int = 0
+    state: State | None = None
+
+    @property
+    def rows(self) -> int:
+        """Network rows of the next call."""
+        return self.plan.rows[self.call]
+
+    @property
+    def landed(self) -> bool:
+        return self.call == len(self.plan.rows)
+
+    def begun(self) -> State:
+        """The state, made when it is first needed: many requests may wait."""
+        return first_state(self.request) if self.state is None else self.state
+
+
+@dataclass(eq=False)
+class Batch:
+    """Samples of one shape that advance together: those that need two rows first, alike ones side by side.
+
+    Attributes:
+        chosen: the flights and their rows, in order of arrival: what the batch was made for.
+        flights: the same flights in the order of the samples.
+        alike: ranges of guided samples that are at one call of one plan.
+        index: the sample of each row of the network call: every sample, the guided ones without condition,
+            and repetitions of the first.
+        condition: of each row.
+    """
+
+    chosen: list[tuple[Flight, int]]
+    flights: list[Flight]
+    alike: list[tuple[int, int]]
+    index: Tensor
+    condition: Condition
+    state: State
+
+
+class Engine:
+    """Advances requests of any kind together, each as if it were alone.
+
+    Args:
+        model: on its device, in eval mode; the engine does not change it.
+        precision: "bf16" runs the network under autocast, "fp32" as it is; states are float32 in both.
+        rows: of every network call, 2 or more.  Bits depend on it.
+
+    Attributes:
+        calls: network calls so far.
+        evaluations: rows of them that were no repetitions.
+    """
+
+    def __init__(self, model: Model, precision: str = "bf16", rows: int = ROWS) -> None:
+        if precision not in PRECISIONS:
+            raise UserError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+        if rows < 2:
+            raise UserError(f"rows is {rows}; expected 2 or more, because a guided sample needs two")
+        self.model, self.precision, self.rows = model, precision, rows
+        self.device = next(model.parameters()).device
+        self.calls = self.evaluations = 0
+        self._queues: dict[tuple[int, ...], list[Flight]] = {}  # by shape, in order of arrival
+        self._batches: dict[tuple[int, ...], Batch] = {}
+        self._encoded: dict[Raw, Condition] = {}
+        self._plans: dict[tuple[Program, Guidance], Plan] = {}
+
+    def __len__(self) -> int:
+        """Requests that are not finished."""
+        return sum(map(len, self._queues.values()))
+
+    @property
+    def outstanding(self) -> int:
+        """Rows that are still to be evaluated."""
+        return sum(
+            sum(flight.plan.rows[flight.call :]) for queue in self._queues.values() for flight in queue
+        )
+
+    def add(self, request: Request | Progress) -> None:
+        """Takes a request, or one that was paused; at any time, also between the calls of others."""
+        progress = request if isinstance(request, Progress) else Progress(request, 0, None)
+        request = progress.request
+        flight = Flight(request, self._plan(request), progress.call, progress.state)
+        self._queues.setdefault(request.shape, []).append(flight)
+
+    def pause(self, request: Request) -> Progress:
+        """Takes a request out; ``add`` of what is returned goes on with it, in this engine or another.
+
+        Raises:
+            ValueError: the engine does not hold it.
+        """
+        queue = self._queues.get(request.shape, [])
+        found = next((flight for flight in queue if flight.request is request), None)
+        if found is None:
+            raise ValueError(
+                "request is not in this engine; expected one that was added and has not finished"
+            )
+        self._release(request.shape)
+        self._keep(request.shape, [flight for flight in queue if flight is not found])
+        return Progress(request, found.call, found.state)
+
+    def cancel(self, request: Request) -> None:
+        """Drops a request, as ``pause`` does, for good."""
+        self.pause(request)
+
+    def run(self, requests: Iterable[Request | Progress]) -> Iterator[Finished]:
+        """Adds the requests and yields what finishes, until the engine is empty."""
+        for request in requests:
+            self.add(request)
+        while len(self):
+            yield from self.tick()
+
+    def tick(self) -> list[Finished]:
+        """One network call for each shape, for the requests that fit; returns those that it finished."""
+        return [finished for shape in list(self._queues) for finished in self._advance(shape)]
+
+    def _plan(self, request: Request) -> Plan:
+        """The plan of a request; samples of one wish share it."""
+        if len(self._plans) > KEPT:
+            self._plans.clear()
+        key = request.program, request.guidance
+        if key not in self._plans:
+            self._plans[key] = unroll(*key)
+        return self._plans[key]
+
+    def _advance(self, shape: tuple[int, ...]) -> list[Finished]:
+        queue = self._queues[shape]
+        with torch.inference_mode():
+            batch = self._batch(shape, self._choose(queue))
+            table = torch.stack([flight.plan.table[flight.call] for flight in batch.flights]).to(self.device)
+            x0 = self._estimate(batch, NoiseLevel(table[:, 0], table[:, 1]))
+            rows = table[:, 2:].reshape(-1, 3, REGISTERS)
+            batch.state = step(batch.state, x0, self._noise(batch.flights), rows)
+        for flight in batch.flights:
+            flight.call += 1
+        landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
+        if not landed:
+            return []
+        self._release(shape)
+        self._keep(shape, [flight for flight in queue if not flight.landed])
+        return [Finished(f.request, landed[id(f)].clone()) for f in queue if f.landed]
+
+    def _keep(self, shape: tuple[int, ...], flights: list[Flight]) -> None:
+        """Makes ``flights`` the queue of a shape."""
+        self._queues[shape] = flights
+        if not flights:
+            del self._queues[shape]
+
+    def _choose(self, queue: Sequence[Flight]) -> list[tuple[Flight, int]]:
+        """The first flights that fit into a call, and their rows."""
+        room, chosen = self.rows, []
+        for flight in islice(queue, LOOKAHEAD * self.rows):
+            if flight.rows <= room:
+                chosen.append((flight, flight.rows))
+                room -= flight.rows
+            if not room:
+                break
+        return chosen
+
+    def _batch(self, shape: tuple[int, ...], chosen: list[tuple[Flight, int]]) -> Batch:
+        """The batch of the chosen flights; the one before if it has the same flights and rows."""
+        batch = self._batches.get(shape)
+        if batch is not None and batch.chosen == chosen:
+            return batch
+        self._release(shape)
+        guided: dict[tuple[Plan, int], list[Flight]] = {}
+        for flight, rows in chosen:
+            if rows == 2:
+                guided.setdefault((flight.plan, flight.call), []).append(flight)
+        flights = [flight for group in guided.values() for flight in group]
+        pairs = len(flights)
+        flights += [flight for flight, rows in chosen if rows == 1]
+        stops = torch.tensor([len(group) for group in guided.values()]).cumsum(0).tolist()
+        index = [*range(len(flights)), *range(pairs)]
+        raws = [tuple(sorted(flight.request.raw.items())) for flight in flights]
+        encoded = self._encode([*raws, *[()] * pairs])
+        spare = self.rows - len(index)
+        batch = Batch(
+            chosen,
+            flights,
+            list(zip([0, *stops[:-1]], stops, strict=True)) if stops else [],
+            torch.tensor(index + [0] * spare, device=self.device),
+            Condition.join(encoded + encoded[:1] * spare),
+            join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights),
+        )
+        for flight in flights:
+            flight.state = None
+        self._batches[shape] = batch
+        return batch
+
+    def _release(self, shape: tuple[int, ...]) -> None:
+        """Gives every flight of a shape its own state back."""
+        batch = self._batches.pop(shape, None)
+        if batch is not None:
+            for flight, state in zip(batch.flights, split(batch.state), strict=True):
+                flight.state = state
+
+    def _encode(self, raws: Sequence[Raw]) -> list[Condition]:
+        """The encoding of each, one row; distinct ones are encoded once, in batches as large as a call."""
+        if len(self._encoded) > KEPT:
+            self._encoded.clear()
+        fresh = [raw for raw in dict.fromkeys(raws) if raw not in self._encoded]
+        for begin in range(0, len(fresh), self.rows):
+            some = fresh[begin : begin + self.rows]
+            padded = [dict(raw) for raw in some + some[:1] * (self.rows - len(some))]
+            with self._autocast():
+                conditions = self.model.conditions
+                ids, present = (
+                    self._stack(map(conditions.ids, padded)),
+                    self._stack(map(conditions.present, padded)),
+                )
+                condition = conditions(ids, present, self.rows)
+            for place, raw in enumerate(some):
+                self._encoded[raw] = condition.rows(slice(place, place + 1))
+        return [self._encoded[raw] for raw in raws]
+
+    def _stack(self, samples: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+        every = list(samples)
+        return {name: torch.stack([one[name] for one in every]).to(self.device) for name in every[0]}
+
+    def _estimate(self, batch: Batch, level: NoiseLevel) -> Tensor:
+        """The guided estimate of x0 of each sample."""
+        x, count = batch.state.x[batch.index], len(batch.flights)
+        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+        with self._autocast():
+            row_level = NoiseLevel(level.alpha[batch.index], level.sigma[batch.index])
+            out = self.model.denoiser(x, row_level, batch.condition).contiguous()
+        self.calls += 1
+        self.evaluations += sum(rows for _, rows in batch.chosen)
+        x0: Tensor = out[:count]
+        for begin, end in batch.alike:
+            flight = batch.flights[begin]
+            both = x0[begin:end], out[count + begin : count + end]
+            here = flight.plan.program.levels.at(flight.call)
+            x0[begin:end] = flight.plan.guidance.combine(both, here)
+        return x0
+
+    def _noise(self, flights: Sequence[Flight]) -> Tensor:
+        """Fresh noise for the samples whose step needs it, zeros for the others."""
+        noise = torch.zeros(len(flights), *flights[0].request.shape)
+        for place, flight in enumerate(flights):
+            if flight.plan.noisy[flight.call]:
+                noise[place] = flight.request.noise(flight.call)
+        return noise.to(self.device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

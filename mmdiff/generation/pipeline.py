@@ -1,0 +1,321 @@
+"""A trained run as something that draws: ``load(run).sample(prompt="a red heart")``."""
+
+import dataclasses
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image as Pillow
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mmdiff.errors import UserError
+from mmdiff.generation import provenance as provenances
+from mmdiff.generation.engine import ROWS, Engine
+from mmdiff.generation.model import Model, build, guidance_of
+from mmdiff.generation.provenance import Origin, Wish
+from mmdiff.generation.request import Request
+from mmdiff.modalities import Image, Sample
+from mmdiff.naming import suggestion
+from mmdiff.nets.conv import Conv
+from mmdiff.recipe import Recipe, Sampling, pixels
+from mmdiff.run import Checkpoint, Run
+
+WEIGHTS = ("ema", "live")
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """One sample that a model made.
+
+    Attributes:
+        prompt: what was asked for, "" when nothing was.
+        conditions: the other conditions by name.
+        provenance: how it was made; ``save`` puts it into the file.
+    """
+
+    prompt: str
+    conditions: Mapping[str, str]
+    seed: int
+    index: int
+    provenance: Mapping[str, Any]
+    sample: Sample
+    modality: Image
+
+    @property
+    def picture(self) -> Pillow.Image:
+        """The sample as a Pillow picture."""
+        return self.modality.preview(self.sample)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a file of the kind that its suffix says, with the provenance inside, whole or not at all."""
+        self.modality.write(self.sample, path, self.provenance)
+
+
+class Pipeline:
+    """Draws samples from a model.
+
+    Args:
+        model: in eval mode; it is not changed.
+        recipe: its ``sampling`` gives what a call leaves open.
+        origin: of the weights, for the provenance.
+        precision: "bf16" or "fp32"; that of the training when None.
+        rows: of every network call; see ``mmdiff.generation.engine``.
+    """
+
+    def __init__(
+        self, model: Model, recipe: Recipe, origin: Origin, precision: str | None = None, rows: int = ROWS
+    ) -> None:
+        self.model, self.recipe, self.origin = model, recipe, origin
+        self.precision, self.rows = precision or recipe.training.precision, rows
+
+    def sample(  # noqa: PLR0913  each argument is a word of the command line
+        self,
+        prompt: str | Sequence[str] = (),
+        n: int = 1,
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        grid: str | None = None,
+        guidance: float | None = None,
+        interval: tuple[float, float] | None = None,
+        rescale: float | None = None,
+        seed: int = 0,
+        first: int = 0,
+        size: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        **conditions: str | None,
+    ) -> Iterator[Generated]:
+        """Yields ``n`` samples of each prompt, prompt by prompt, as soon as each is ready.
+
+        A sample is a function of its own prompt, conditions, seed, index and settings, whatever is drawn
+        beside it.  What is None comes from the recipe's ``sampling``.  Without any condition guidance has
+        nothing to guide towards and is off.
+
+        Args:
+            prompt: one or several captions; none, or "", draws anything.
+            n: samples of each prompt.
+            steps: of the sampler.
+            sampler: such as "dpmpp_2m" or "ddim(eta=1)".
+            grid: how the steps are spread, such as "karras".
+            guidance: how strongly the conditions pull; 1 is off.
+            interval: the noise, low and high sigma / alpha, between which to guide.
+            rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
+            seed: of all samples; a sample's index under it starts at ``first``.
+            first: index of the first sample of each prompt.
+            size: "WIDTHxHEIGHT" in pixels; that of the training when None.
+            progress: called after each network call with (rows done, rows in all).
+            conditions: values of the run's other conditions by name.
+
+        Raises:
+            UserError: an unknown name or a value that cannot be used; at the call, not at the first sample.
+        """
+        sampling = self._sampling(
+            steps=steps, sampler=sampler, grid=grid, guidance=guidance, interval=interval, rescale=rescale
+        )
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt) or [""]
+        for name, value, least in (("n", n, 1), ("first", first, 0), ("seed", seed, 0)):
+            whole(name, value, least)
+        values = {name: str(value) for name, value in conditions.items() if value is not None}
+        wishes = self._wishes(prompts, range(first, first + n), sampling, seed, size, values)
+        return self._draw(wishes, progress)
+
+    def _sampling(self, **given: Any) -> Sampling:
+        """The recipe's sampling with what is given, each of the type that it has in a recipe."""
+        changes = {key: value for key, value in given.items() if value is not None}
+        if "steps" in changes:
+            whole("steps", changes["steps"], 1)
+        changes |= {key: float(changes[key]) for key in ("guidance", "rescale") if key in changes}
+        return dataclasses.replace(self.recipe.sampling, **changes)
+
+    def _wishes(
+        self,
+        prompts: Sequence[str],
+        indices: Sequence[int],
+        sampling: Sampling,
+        seed: int,
+        size: str | None,
+        conditions: Mapping[str, str],
+    ) -> list[Wish]:
+        """The requests for every prompt and index."""
+        modality, program = self._modality(size), self.model.program(sampling)
+        wishes = []
+        for prompt in prompts:
+            raw = self._raw(prompt, conditions)
+            how = sampling if raw else dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+            guidance = guidance_of(how)
+            wishes += [
+                Wish(prompt, conditions, how, Request(modality.shape, program, guidance, raw, seed, index))
+                for index in indices
+            ]
+        return wishes
+
+    def _raw(self, prompt: str, conditions: Mapping[str, str]) -> dict[str, str]:
+        """All that a sample is asked to be, by the names of the run's conditions."""
+        specs = self.recipe.conditions
+        for name in conditions:
+            if name not in specs:
+                raise UserError(f"unknown condition {name!r}{suggestion(name, specs)}")
+        texts = [name for name, spec in specs.items() if spec.kind == "text"]
+        if prompt and not texts:
+            raise UserError(f"this run takes no prompt; its conditions: {', '.join(specs) or 'none'}")
+        raw = {**dict.fromkeys(texts if prompt else (), prompt), **conditions}
+        self.model.conditions.ids(raw)  # complains about unknown values
+        return raw
+
+    def _modality(self, size: str | None) -> Image:
+        if size is None:
+            return self.model.modality
+        width, height = pixels(size)
+        return dataclasses.replace(self.model.modality, width=width, height=height)
+
+    def _draw(
+        self, wishes: Sequence[Wish], progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Generated]:
+        engine = Engine(self.model, self.precision, self.rows)
+        for wish in wishes:
+            engine.add(wish.request)
+        total = engine.outstanding
+        waiting, ready = deque(wishes), dict[Request, Tensor]()
+        while waiting:
+            ready |= {finished.request: finished.x0 for finished in engine.tick()}
+            if progress is not None:
+                progress(engine.evaluations, total)
+            while waiting and waiting[0].request in ready:
+                wish = waiting.popleft()
+                yield self._generated(wish, ready.pop(wish.request))
+
+    def _generated(self, wish: Wish, x0: Tensor) -> Generated:
+        modality = self.model.modality
+        return Generated(
+            wish.prompt,
+            wish.conditions,
+            wish.request.seed,
+            wish.request.index,
+            provenances.describe(wish, self.origin, self.precision, self.rows),
+            modality.decode(x0),
+            modality,
+        )
+
+
+def load(
+    run: str | Path,
+    weights: str = "ema",
+    *,
+    step: int | None = None,
+    precision: str | None = None,
+    rows: int = ROWS,
+) -> Pipeline:
+    """The pipeline of a run, from its newest checkpoint whose bytes are as they were saved.
+
+    Args:
+        run: the run folder.
+        weights: "ema" (the average, which draws better) or "live".
+        step: the checkpoint of this training step instead of the newest.
+        precision: "bf16" or "fp32"; that of the training when None.
+        rows: of every network call: fewer make one sample faster, more make many samples faster.
+
+    Raises:
+        UserError: no run, no such checkpoint, or a damaged one.
+    """
+    if weights not in WEIGHTS:
+        raise UserError(f"weights is {weights!r}; expected one of {', '.join(WEIGHTS)}")
+    folder = Run(Path(run))
+    recipe, checkpoint = folder.recipe(), _checkpoint(folder, step)
+    path = checkpoint.ema if weights == "ema" else checkpoint.model
+    with torch.random.fork_rng(devices=[]):  # weights are drawn and then replaced; the caller's dice stay put
+        model = build(recipe)
+    try:
+        model.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: does not fit {folder.recipe_path}: {error}") from error
+    sha256 = checkpoint.facts()["files"][path.name]["sha256"]
+    origin = Origin(str(run), recipe.name, sha256, weights, checkpoint.step)
+    pipeline = Pipeline(model, recipe, origin, precision, rows)
+    prepare(model, pipeline.precision)
+    return pipeline
+
+
+def whole(name: str, value: int, low: int) -> None:
+    """Raises UserError unless ``value`` is a whole number of at most 63 bits, not below ``low``."""
+    if not isinstance(value, int) or not low <= value < 2**63:
+        raise UserError(f"{name} is {value!r}; expected a whole number, {low} or more")
+
+
+def prepare(model: Model, precision: str) -> None:
+    """Makes a model that will only draw fast: no gradients, channels last, weights cast once.
+
+    The weights that become bfloat16 are those that autocast would cast at every call, so no result changes.
+    """
+    model.eval().requires_grad_(False)
+    if len(model.modality.shape) == 3:
+        model.to(memory_format=torch.channels_last)
+    for module in model.denoiser.modules() if precision == "bf16" else ():
+        if isinstance(module, nn.Linear | Conv):
+            module.to(torch.bfloat16)
+
+
+def regenerate(provenance: Mapping[str, Any], run: str | Path | None = None) -> Generated:
+    """Makes a sample again, identical, from its provenance.
+
+    Args:
+        provenance: what ``read_provenance`` found in its file.
+        run: the run folder, if it is not where it was.
+
+    Raises:
+        UserError: the provenance is not complete, or the run does not hold the weights that made the sample.
+    """
+    provenances.check(provenance)
+    expected, step = provenance["model_sha256"], provenance["step"]
+    told = (
+        f"{provenance['weights']} weights of step {step} of {provenance['run']} ({provenance.get('recipe')})"
+    )
+    pipeline = load(
+        run if run is not None else provenance["run"],
+        provenance["weights"],
+        step=step,
+        precision=provenance["precision"],
+        rows=provenance["rows"],
+    )
+    if pipeline.origin.sha256 != expected:
+        raise UserError(
+            f"{pipeline.origin.run}: holds other weights (sha256 {pipeline.origin.sha256}); "
+            f"the sample was made with {expected}: {told}"
+        )
+    pipeline.origin = dataclasses.replace(
+        pipeline.origin, run=provenance["run"]
+    )  # the file comes out the same
+    if provenance.get("torch") != torch.__version__:
+        was = f"torch {provenance.get('torch')} made it, this is {torch.__version__}"
+        warnings.warn(f"the sample may differ in its last bits: {was}", stacklevel=2)
+    wishes = pipeline._wishes(
+        [provenance["prompt"]],
+        [provenance["index"]],
+        provenances.sampling_of(provenance),
+        provenance["seed"],
+        provenance["size"],
+        provenance["conditions"],
+    )
+    return next(pipeline._draw(wishes))
+
+
+def _checkpoint(run: Run, step: int | None) -> Checkpoint:
+    """The newest checkpoint that verifies, or the one of a step."""
+    if step is None:
+        newest = run.newest()
+        if newest is None:
+            raise UserError(f"{run.path}: holds no whole checkpoint yet; train it first")
+        return newest
+    names = run.checkpoint_names()
+    found = [checkpoint for name in names if (checkpoint := run.checkpoint(name)).step == step]
+    if not found:
+        kept = ", ".join(str(run.checkpoint(name).step) for name in names) or "none"
+        raise UserError(f"{run.path}: has no checkpoint of step {step}; it keeps steps: {kept}")
+    problems = found[0].verify()
+    if problems:
+        raise UserError(f"{found[0].path}: is damaged: {'; '.join(problems)}")
+    return found[0]

@@ -1,0 +1,65 @@
+"""What one sample needs to be made, and how far it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from mmdiff import counter
+from mmdiff.diffusion.guidance import Guidance, guide
+from mmdiff.diffusion.programs import Program, State, start
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One sample to be made: all that its numbers depend on, beside the model.
+
+    Attributes:
+        shape: of x0, without a batch axis.
+        program: the compiled sampler.
+        raw: conditions by name, as people write them; one that is not there is not given.
+        seed: 64 bits, signed.
+        index: tells samples of one seed apart.
+    """
+
+    shape: tuple[int, ...]
+    program: Program
+    guidance: Guidance = field(default_factory=lambda: guide(1.0))
+    raw: Mapping[str, str] = field(default_factory=dict)
+    seed: int = 0
+    index: int = 0
+
+    def first_noise(self) -> Tensor:
+        """The noise that the sample starts from: standard normal, float32, on the CPU."""
+        return counter.normal(self.seed, "start", self.index, shape=self.shape)
+
+    def noise(self, call: int) -> Tensor:
+        """The fresh noise of the step after a call, addressed and not drawn in sequence."""
+        return counter.normal(self.seed, "step", self.index, call, shape=self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A request between two calls of the network: nothing else is needed to go on, here or elsewhere.
+
+    Attributes:
+        call: how many calls are done.
+        state: a batch of one; None before the first call.
+    """
+
+    request: Request
+    call: int
+    state: State | None
+
+
+def first_state(request: Request) -> State:
+    """The state of a request before its first call, a batch of one."""
+    return start(request.program, request.first_noise()[None])
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A request and the x0 that it asked for."""
+
+    request: Request
+    x0: Tensor
