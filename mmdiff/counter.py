@@ -1,8 +1,9 @@
 """Random numbers without state: every draw is a pure function of (seed, stream, index...).
 
-A generator that two samples share makes a result depend on its neighbours, and a generator whose state must be
-saved makes a resume fragile.  Here a draw is addressed instead: hashing the address gives a 64-bit key, and the key
-seeds whatever is needed (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3", is the idea).
+A generator that two samples share makes a result depend on its neighbours, and a generator whose state must
+be saved makes a resume fragile.  Here a draw is addressed instead: hashing the address gives a 64-bit key,
+and the key seeds whatever is needed (Salmon et al., 2011, "Parallel random numbers: as easy as 1, 2, 3", is
+the idea).
 """
 
 import hashlib

@@ -1,23 +1,43 @@
-"""What every conditioner gives to the network."""
+"""What every conditioner is, and what it gives to the network."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Part(NamedTuple):
-    """One conditioner's share of a ``Condition``; ``tokens`` and ``mask`` are None when it has only a vector."""
+    """One conditioner's share of a ``Condition``; without tokens, ``tokens`` and ``mask`` are None."""
 
     vector: Float[Tensor, "b d"]
     tokens: Float[Tensor, "b n d"] | None = None
     mask: Bool[Tensor, "b n"] | None = None
 
 
+class Conditioner(nn.Module, ABC):
+    """From one kind of raw value to its part of the condition.
+
+    Attributes:
+        token_width: of the tokens it gives, 0 when it gives none.
+    """
+
+    token_width: int = 0
+
+    @abstractmethod
+    def ids(self, value: str | None) -> Tensor:
+        """Returns one sample's value as numbers of a fixed shape, int64; zeros for None."""
+
+    @abstractmethod
+    def forward(self, ids: Tensor, present: Bool[Tensor, " b"]) -> Part:
+        """Encodes a batch of ids; where ``present`` is False the learned null stands in."""
+
+
 def either(present: Bool[Tensor, " b"], given: Tensor, null: Tensor) -> Tensor:
     """Takes ``given`` for the rows that are present and ``null`` elsewhere, by arithmetic.
 
-    No module is skipped, so every parameter gets a gradient on every rank (distributed training waits for each).
+    No module is skipped, so every parameter gets a gradient on every rank (distributed training waits for
+    each).
     """
     share = present.to(given.dtype).reshape(-1, *(1,) * (given.ndim - 1))
     return share * given + (1 - share) * null

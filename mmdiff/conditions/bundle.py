@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
+from mmdiff.conditions.base import Conditioner
 from mmdiff.conditions.label import Label
 from mmdiff.conditions.text import Text
 from mmdiff.errors import UserError
@@ -25,16 +26,22 @@ class Conditions(nn.Module):
         super().__init__()
         self.width = width
         self.register_buffer("origin", torch.zeros(width), persistent=False)
-        self.parts = nn.ModuleDict({name: CONDITIONERS[spec.kind](name, spec, width) for name, spec in specs.items()})
+        self.parts = nn.ModuleDict(
+            {name: CONDITIONERS[spec.kind](name, spec, width) for name, spec in specs.items()}
+        )
 
     @property
     def token_width(self) -> int:
         """Width of the tokens, 0 when no conditioner gives any."""
-        return self.width if any(isinstance(part, Text) for part in self.parts.values()) else 0
+        return max((part.token_width for part in self.each().values()), default=0)
+
+    def each(self) -> dict[str, Conditioner]:
+        """The conditioners by name."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, Conditioner)}
 
     def ids(self, raw: Mapping[str, str | None]) -> dict[str, Int64[Tensor, "..."]]:
-        """Returns the numbers of one sample's values, by name; a value that is None or missing gives zeros."""
-        return {name: part.ids(raw.get(name)) for name, part in self.parts.items()}
+        """Returns the numbers of one sample's values; one that is None or missing gives zeros."""
+        return {name: part.ids(raw.get(name)) for name, part in self.each().items()}
 
     def present(self, raw: Mapping[str, str | None]) -> dict[str, Bool[Tensor, ""]]:
         """Returns which of the conditions one sample has."""
@@ -42,12 +49,14 @@ class Conditions(nn.Module):
 
     def forward(self, ids: Mapping[str, Tensor], present: Mapping[str, Tensor], rows: int) -> Condition:
         """Encodes a batch of ``rows``; where ``present`` is False the learned null stands in."""
-        found = [part(ids[name], present[name]) for name, part in self.parts.items()]
+        found = [part(ids[name], present[name]) for name, part in self.each().items()]
         vector = sum((part.vector for part in found), self.origin.expand(rows, -1))
         tokens = [part.tokens for part in found if part.tokens is not None]
         masks = [part.mask for part in found if part.mask is not None]
         if not tokens or not masks:
-            return Condition(vector, vector.new_zeros(rows, 0, self.width), vector.new_zeros(rows, 0, dtype=torch.bool))
+            return Condition(
+                vector, vector.new_zeros(rows, 0, self.width), vector.new_zeros(rows, 0, dtype=torch.bool)
+            )
         return Condition(vector, torch.cat(tokens, 1), torch.cat(masks, 1))
 
 
@@ -61,4 +70,4 @@ def label(name: str, spec: ConditionSpec, width: int) -> Label:
     return Label(name, spec.values, width)
 
 
-CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], nn.Module]] = {"text": text, "label": label}
+CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], Conditioner]] = {"text": text, "label": label}

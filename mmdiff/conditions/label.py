@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
 
-from mmdiff.conditions.base import Part, either
+from mmdiff.conditions.base import Conditioner, Part, either
 from mmdiff.errors import UserError
 from mmdiff.naming import nearest
 
 
-class Label(nn.Module):
+class Label(Conditioner):
     """Gives each of ``values`` a learned vector."""
 
     def __init__(self, name: str, values: Sequence[str], width: int = 256) -> None:
@@ -31,7 +31,9 @@ class Label(nn.Module):
         if value not in self.values:
             close = nearest(value, self.values)
             hint = f"; did you mean {close!r}?" if close else ""
-            raise UserError(f"condition {self.name!r} has no value {value!r}{hint} It knows: {', '.join(self.values)}")
+            raise UserError(
+                f"condition {self.name!r} has no value {value!r}{hint} It knows: {', '.join(self.values)}"
+            )
         return torch.tensor(self.values.index(value))
 
     def forward(self, ids: Int64[Tensor, " b"], present: Bool[Tensor, " b"]) -> Part:

@@ -1,10 +1,10 @@
 """Text as hashed byte n-grams, learned with the model: no vocabulary, no download, any language.
 
-A word is the set of its byte n-grams (Bojanowski et al., 2017, arXiv:1607.04606), its neighbour pair and, at the head
-of the sequence, the caption as a whole; each is a row of one hashed table (as in Pagnoni et al., 2024,
-arXiv:2412.09871).  Rows start at zero, so what was never seen in training adds nothing, and a seldom caption can still
-become a row of its own.  The head of the sequence also holds the bag of all words, which the network understands long
-before the small transformer has learned to mix them.
+A word is the set of its byte n-grams (Bojanowski et al., 2017, arXiv:1607.04606), its neighbour pair and, at
+the head of the sequence, the caption as a whole; each is a row of one hashed table (as in Pagnoni et al.,
+2024, arXiv:2412.09871).  Rows start at zero, so what was never seen in training adds nothing, and a seldom
+caption can still become a row of its own.  The head of the sequence also holds the bag of all words, which
+the network understands long before the small transformer has learned to mix them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor, nn
 
-from mmdiff.conditions.base import Part, either
+from mmdiff.conditions.base import Conditioner, Part, either
 from mmdiff.nets.attention import Attention
 
 GRAMS = 24  # rows a word may use; longer words keep their first n-grams
@@ -38,17 +38,21 @@ def row(kind: str, piece: bytes, rows: int) -> int:
 
 
 def grams(word: str, before: str, rows: int) -> list[int]:
-    """Returns the rows of one word: itself, the pair with the word before, and its n-grams with marked ends."""
+    """Returns the rows of one word: itself, the pair with the word before, its n-grams with marked ends."""
     whole = word.encode()
     marked = b"<" + whole + b">"
     pieces = [marked[i : i + n] for n in LENGTHS for i in range(len(marked) - n + 1)]
     pair = before.encode() + b" " + whole
-    return [row("word", whole, rows), row("pair", pair, rows), *(row("gram", p, rows) for p in pieces)][:GRAMS]
+    found = [row("word", whole, rows), row("pair", pair, rows), *(row("gram", p, rows) for p in pieces)]
+    return found[:GRAMS]
 
 
 @lru_cache(maxsize=1 << 14)
 def table_rows(text: str, tokens: int, rows: int) -> Int32[Tensor, "n g"]:
-    """Returns the rows of a whole text; kept, because hashing a caption takes longer than reading its picture."""
+    """Returns the rows of a whole text.
+
+    They are kept, because hashing a caption takes longer than reading its picture.
+    """
     out = torch.zeros(1 + tokens, GRAMS, dtype=torch.int32)
     found = words(text)[:tokens]
     if found:
@@ -79,7 +83,7 @@ class Mixer(nn.Module):
         return mixed
 
 
-class Text(nn.Module):
+class Text(Conditioner):
     """Encodes a text to one vector and one token a word.
 
     Args:
@@ -92,7 +96,7 @@ class Text(nn.Module):
 
     def __init__(self, width: int = 256, tokens: int = 16, rows: int = 16384, layers: int = 2) -> None:
         super().__init__()
-        self.width, self.tokens, self.rows = width, tokens, rows
+        self.tokens, self.rows, self.token_width = tokens, rows, width
         self.table = nn.EmbeddingBag(rows, width, mode="sum", padding_idx=0)
         nn.init.zeros_(self.table.weight)
         self.place = nn.Parameter(torch.randn(1 + tokens, width) * 0.1)

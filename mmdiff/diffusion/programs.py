@@ -108,7 +108,7 @@ def join(states: Iterable[State]) -> State:
 
 def split(state: State) -> list[State]:
     """The samples of a batch, each a batch of one."""
-    return [State(*parts) for parts in zip(*(register.split(1) for register in state), strict=True)]
+    return [State(*(register[i : i + 1] for register in state)) for i in range(len(state.x))]
 
 
 def run(

@@ -11,7 +11,8 @@ HEAD = 64  # narrower heads starve the matrix units: heads of 8 cost a third of 
 class Attention(nn.Module):
     """Every position attends to all positions and, when given, to the condition's tokens; adds zero at birth.
 
-    Queries and keys have unit root mean square, which bounds the logits (Henry et al., 2020, arXiv:2010.04245).
+    Queries and keys have unit root mean square, which bounds the logits (Henry et al., 2020,
+    arXiv:2010.04245).
     """
 
     def __init__(self, width: int, token_width: int = 0) -> None:
@@ -52,8 +53,8 @@ def norm(x: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention; ``mask`` is True where a key may be seen.
 
-    On a CPU the fused kernel is three to seven times slower than two matrix products for a few hundred keys, forward
-    and backward, because it blocks for long sequences.
+    On a CPU the fused kernel is three to seven times slower than two matrix products for a few hundred keys,
+    forward and backward, because it blocks for long sequences.
     """
     if q.device.type != "cpu" or k.shape[2] > 512:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)

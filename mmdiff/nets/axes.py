@@ -19,8 +19,8 @@ POOL: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F
 def along(layer: Callable[[Tensor], Tensor], x: Tensor, axes: Sequence[int]) -> Tensor:
     """Applies ``layer`` over ``axes`` of ``x [b c *all]``; the other axes are folded into the batch.
 
-    A video ``[b c f h w]`` passes through a 2-D convolution with ``axes=(3, 4)``, frame by frame, and through temporal
-    attention with ``axes=(2,)``, pixel by pixel.
+    A video ``[b c f h w]`` passes through a 2-D convolution with ``axes=(3, 4)``, frame by frame, and through
+    temporal attention with ``axes=(2,)``, pixel by pixel.
     """
     rest = [axis for axis in range(2, x.ndim) if axis not in axes]
     if not rest:
@@ -77,9 +77,9 @@ def crop_to(x: Tensor, sizes: Sequence[int], axes: Sequence[int]) -> Tensor:
 
 
 def inside(x: Tensor, sizes: Sequence[int], patch: int, axes: Sequence[int]) -> Tensor | None:
-    """Returns the mask ``[1 1 *axes]`` of the positions of ``x`` that hold data when ``sizes`` were padded and patched.
+    """Returns the mask ``[1 1 *axes]`` of ``x``, into which data of ``sizes`` were padded and patched.
 
-    It is 1 inside and 0 on padding, and None when nothing was padded.
+    It is 1 where there are data and 0 on padding; None when nothing was padded.
     """
     held = [-(-size // patch) for size in sizes]
     if all(x.shape[axis] * patch == size for axis, size in zip(axes, sizes, strict=True)):

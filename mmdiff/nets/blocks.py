@@ -16,8 +16,8 @@ from mmdiff.nets.conv import Conv
 def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "b c *axes"]:
     """Standardises each sample over its channels and valid places, without parameters.
 
-    One mean and one variance a sample keep what differs between places, above all how bright each is; norms of single
-    places lose that, and the loss fell half as fast.  In channels_last memory it is one fused pass.
+    One mean and one variance a sample keep what differs between places, above all how bright each is; norms
+    of single places lose that, and the loss fell half as fast.  In channels_last memory it is one fused pass.
     """
     last = x.movedim(1, -1)
     if valid is None:
@@ -43,7 +43,9 @@ class Context(NamedTuple):
         """Returns which keys attention may see, positions before tokens; None when all count."""
         if self.seen is None and self.valid is None:
             return None
-        places = torch.ones_like(x[:, :1]) if self.valid is None else self.valid.expand(len(x), 1, *x.shape[2:])
+        places = (
+            torch.ones_like(x[:, :1]) if self.valid is None else self.valid.expand(len(x), 1, *x.shape[2:])
+        )
         mask = places.flatten(2) > 0
         if self.seen is not None:
             mask = torch.cat([mask, self.seen[:, None]], dim=2)
@@ -53,12 +55,18 @@ class Context(NamedTuple):
 class Block(nn.Module):
     """``x + conv(silu(modulate(conv(silu(norm(x))))))``, then attention; the embedding modulates per channel.
 
-    The second convolution starts at zero, so a new block is its own shortcut.  There is one norm a block: a second one
-    before the modulation cost a tenth of the step and did not lower the loss.
+    The second convolution starts at zero, so a new block is its own shortcut.  There is one norm a block: a
+    second one before the modulation cost a tenth of the step and did not lower the loss.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, embedding: int, axes: Sequence[int], attention: bool, token_width: int = 0
+        self,
+        inputs: int,
+        outputs: int,
+        embedding: int,
+        axes: Sequence[int],
+        attention: bool,
+        token_width: int = 0,
     ) -> None:
         super().__init__()
         rank = len(axes)

@@ -8,7 +8,12 @@ from torch import Tensor
 
 
 class Condition(NamedTuple):
-    """One row a sample; ``vector`` shifts and scales every block, ``tokens`` are attended to where ``mask`` is True."""
+    """One row a sample.
+
+    Attributes:
+        vector: shifts and scales in every block.
+        tokens: attended to, where ``mask`` is True.
+    """
 
     vector: Float[Tensor, "b d"]
     tokens: Float[Tensor, "b n e"]

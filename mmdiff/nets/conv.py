@@ -13,7 +13,7 @@ SMALL = 32  # positions of a map up to which the weight gradient is faster as on
 
 
 class Conv(nn.Module):
-    """A convolution without bias that keeps the size: ``[b c *axes] -> [b e *axes]``, an odd ``size`` positions wide."""
+    """A convolution without bias, ``size`` positions wide (odd), that keeps the size of its input."""
 
     def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3) -> None:
         super().__init__()
@@ -38,14 +38,16 @@ def neighbourhoods(x: Float[Tensor, "b c *axes"], size: int) -> Float[Tensor, "p
     padded = F.pad(x, [half, half] * rank).movedim(1, -1).contiguous()
     batch, *steps, channel = padded.stride()
     shape = (x.shape[0], *x.shape[2:], *(size,) * rank, x.shape[1])
-    return padded.as_strided(shape, (batch, *steps, *steps, channel)).reshape(x.shape[0] * x[0, 0].numel(), -1)
+    return padded.as_strided(shape, (batch, *steps, *steps, channel)).reshape(
+        x.shape[0] * x[0, 0].numel(), -1
+    )
 
 
 class SmallMap(torch.autograd.Function):
     """The convolution itself, with its weight gradient as one matrix product over all neighbourhoods.
 
-    On a 4 x 4 map with 384 channels this takes a fifth of the time of the library's kernel, which was a third of the
-    training step; on large maps copying the neighbourhoods costs more than it saves.
+    On a 4 x 4 map with 384 channels this takes a fifth of the time of the library's kernel, which was a third
+    of the training step; on large maps copying the neighbourhoods costs more than it saves.
     """
 
     @staticmethod

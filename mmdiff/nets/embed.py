@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Angle(nn.Module):
-    """Fourier features of the noise angle ``atan2(sigma, alpha * sigma_data)``, finite at both ends of the noise.
+    """Fourier features of the noise angle ``atan2(sigma, alpha * sigma_data)``, finite at both ends.
 
-    The angle lies in [0, pi/2]; frequencies are spread geometrically from 1 to 64, so that features resolve about 1/100
-    of the range and no more: higher ones made neighbouring levels look unrelated.
+    The angle lies in [0, pi/2]; frequencies are spread geometrically from 1 to 64, so that features resolve
+    about 1/100 of the range and no more: higher ones made neighbouring levels look unrelated.
     """
 
     frequencies: Tensor
@@ -31,11 +31,11 @@ WAVES = (0.5, 1.0, 2.0)  # periods from one border to the other
 
 
 class Place(nn.Module):
-    """Adds what is known of each place: a pattern of waves along the axes and, per sample, one that the embedding draws.
+    """Adds what is known of each place: a common pattern of waves, and one that each embedding draws.
 
-    Convolutions see a place only by its distance to the border, and conditions otherwise act on all places alike: with
-    neither, a caption that says "top left" takes many times longer to learn.  Places are shares of the size, so patterns
-    stretch with it and padding does not move them.
+    Convolutions see a place only by its distance to the border, and conditions otherwise act on all places
+    alike: with neither, a caption that says "top left" takes many times longer to learn.  Places are shares
+    of the size, so patterns stretch with it and padding does not move them.
     """
 
     def __init__(self, rank: int, width: int, embedding: int) -> None:

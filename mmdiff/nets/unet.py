@@ -1,7 +1,7 @@
 """One U-Net for every rank: images, spectrograms and, with temporal layers, video.
 
-Shape of the net: patches become channels, each level halves the resolution, the way up meets the way down in a
-concatenation per level.  Sizes that do not divide are padded inside, masked and cropped.
+Shape of the net: patches become channels, each level halves the resolution, the way up meets the way down in
+a concatenation per level.  Sizes that do not divide are padded inside, masked and cropped.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,9 @@ class UNet(nn.Module):
         tokens: width of ``Condition.tokens``; 0 for none.
     """
 
-    def __init__(self, channels: int, axes: Sequence[int], shape: Shape, vector: int = 0, tokens: int = 0) -> None:
+    def __init__(
+        self, channels: int, axes: Sequence[int], shape: Shape, vector: int = 0, tokens: int = 0
+    ) -> None:
         super().__init__()
         rank, emb = len(axes), shape.embedding
         self.axes, self.shape = tuple(axes), shape
@@ -97,12 +99,13 @@ class UNet(nn.Module):
             x = along(shrink, masked(x, contexts[level - 1].valid), self.axes) if level else x
             held = [-(-size // (self.shape.patch * 2**level)) for size in sizes]
             x = self.places[level](x, context.embedding, held)
-            for block in self.down[level]:
+            for block in children(self.down[level]):
                 x = block(x, context)
                 skips.append(x)
-        x = self.middle[0](x, contexts[-1])
+        for block in children(self.middle):
+            x = block(x, contexts[-1])
         for level, context in reversed(list(enumerate(contexts))):
-            for block in self.up[level]:
+            for block in children(self.up[level]):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = along(grow, along(self.narrow[level - 1], x, self.axes), self.axes) if level else x
         x = along(self.last, masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid), self.axes)
@@ -124,3 +127,8 @@ class UNet(nn.Module):
             valid = along(coarser, valid, self.axes) if level and valid is not None else valid
             out.append(Context(embedding, tokens, seen, valid))
         return out
+
+
+def children(blocks: nn.Module) -> list[nn.Module]:
+    """The blocks of a level, in order."""
+    return list(blocks.children())

@@ -23,6 +23,9 @@ from mmdiff.recipe import Recipe, Training
 from mmdiff.training.data import Batch
 from mmdiff.training.ema import Ema
 
+# Torch's second value, 0.999, remembers a thousand steps: too long for runs of a few thousand.
+BETAS = (0.9, 0.99)
+
 
 class NonFinite(RuntimeError):
     """The loss or the gradient is not a finite number; the step was not taken.
@@ -87,7 +90,7 @@ class DiffusionModule(LightningModule):
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         rate = learning_rate(self.step, training)
         optimizer = torch.optim.AdamW(
-            parameters, lr=rate, betas=(0.9, 0.99), weight_decay=training.weight_decay, fused=True
+            parameters, lr=rate, betas=BETAS, weight_decay=training.weight_decay, fused=True
         )
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)

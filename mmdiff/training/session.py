@@ -59,7 +59,7 @@ def train(
     """
     asked = _asked(recipe, data, devices, overrides)
     with calm_lightning():
-        return _train(asked, Path(run) if run is not None else Path("runs") / asked.name, quiet)
+        return _train(asked, Path(run) if run is not None else Path("runs") / (asked.name or "run"), quiet)
 
 
 def _asked(

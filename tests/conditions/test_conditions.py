@@ -56,7 +56,9 @@ def test_case_spaces_and_commas_do_not_count_but_order_does() -> None:
 
 def test_similar_words_share_rows() -> None:
     encoder = Text(width=64)
-    farmer, farmers, rocket = (set(encoder.ids(text)[1].tolist()) - {0} for text in ("farmer", "farmers", "rocket"))
+    farmer, farmers, rocket = (
+        set(encoder.ids(text)[1].tolist()) - {0} for text in ("farmer", "farmers", "rocket")
+    )
     assert len(farmer & farmers) >= 5
     assert len(farmer & rocket) <= 1
 
@@ -64,7 +66,9 @@ def test_similar_words_share_rows() -> None:
 def test_a_sample_does_not_see_its_batch_mates() -> None:
     made = conditions()
     alone = encode(made, {"text": "a cat", "style": "flat"})
-    pair = encode(made, {"text": "a cat", "style": "flat"}, {"text": "the quick brown fox jumps", "style": None})
+    pair = encode(
+        made, {"text": "a cat", "style": "flat"}, {"text": "the quick brown fox jumps", "style": None}
+    )
     for mine, both in zip(alone, pair, strict=True):
         assert_close(both[:1], mine)
 

@@ -83,6 +83,7 @@ def test_the_network_sees_unit_variance_and_a_bounded_angle(sigma_data: float) -
         torch.testing.assert_close(x.flatten(1).std(1), torch.ones(5), rtol=0.03, atol=0.0)
         assert angle.dtype == torch.float32
         assert ((angle >= 0) & (angle <= math.pi / 2 + 1e-6)).all()
+        torch.testing.assert_close(angle, torch.atan2(level.rho, torch.tensor(sigma_data)).float())
         assert condition == "condition"
 
 

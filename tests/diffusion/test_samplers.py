@@ -95,26 +95,69 @@ def test_ddpm_has_the_posterior_of_the_paper() -> None:
     torch.testing.assert_close(SAMPLERS["ddpm"](levels).matrix[0, 0], wanted, rtol=1e-12, atol=1e-12)
 
 
+def x0_at(x: Tensor, alpha: float, sigma: float) -> Tensor:
+    level = NoiseLevel(*torch.tensor([alpha, sigma], dtype=torch.float64)).expand(len(x))
+    return Mixture().denoise(x, level)
+
+
+def test_heun_is_heun_on_the_rectified_flow() -> None:
+    """The plain trapezoid of dx/dt = eps - x0 in t, from pure noise."""
+    t = [1.0, 0.7, 0.3, 0.0]
+    x = noise()
+    for here, there in pairwise(t):
+        slope = (x - x0_at(x, 1 - here, here)) / here
+        ahead = x + (there - here) * slope
+        if there:
+            ahead = x + (there - here) * (slope + (ahead - x0_at(ahead, 1 - there, there)) / there) / 2
+        x = ahead
+    ours = sample(SAMPLERS["heun"](RectifiedFlow()(torch.tensor(t, dtype=torch.float64))))
+    torch.testing.assert_close(ours, x, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_dpm_is_the_papers_algorithm(order: int) -> None:
+    """Lu et al., 2022 (DPM-Solver), algorithms 1 and 2 in the frame alpha = 1, where lambda = -log(rho)."""
+    rho = [20.0, 4.0, 0.5]
+
+    def eps(x: Tensor, at: float) -> Tensor:
+        return (x - x0_at(x, 1.0, at)) / at
+
+    x = rho[0] * noise()
+    for here, there in pairwise(rho):
+        h = math.log(here / there)
+        if order == 2:
+            middle = here * math.exp(-h / 2)
+            u = x - middle * math.expm1(h / 2) * eps(x, here)
+            x = x - there * math.expm1(h) * eps(u, middle)
+            continue
+        r1, r2 = 1 / 3, 2 / 3
+        s1, s2 = (here * math.exp(-r * h) for r in (r1, r2))
+        first = eps(x, here)
+        u = x - s1 * math.expm1(r1 * h) * first
+        change = eps(u, s1) - first
+        gain = math.expm1(r2 * h) / (r2 * h) - 1
+        u = x - s2 * math.expm1(r2 * h) * first - s2 * r2 / r1 * gain * change
+        change = eps(u, s2) - first
+        x = x - there * math.expm1(h) * first - there / r2 * (math.expm1(h) / h - 1) * change
+    ours = sample(samplers.dpm(Edm().of_rho(torch.tensor(rho, dtype=torch.float64)), order))
+    torch.testing.assert_close(ours, x, rtol=1e-9, atol=1e-9)
+
+
 def test_edm_with_churn_is_the_papers_algorithm() -> None:
     """Karras et al., 2022, algorithm 2, with the first level raised at the start."""
     rho, churn, low, high, inflate = [20.0, 6.0, 1.0, 0.2, 0.0], 1.2, 0.5, 10.0, 1.01
     levels = Edm().of_rho(torch.tensor(rho, dtype=torch.float64))
     ours = sample(samplers.edm(levels, churn=churn, low=low, high=high, inflate=inflate))
 
-    def x0(x: Tensor, at: float) -> Tensor:
-        return Mixture().denoise(
-            x, NoiseLevel(torch.ones(8).double(), torch.full((8,), at, dtype=torch.float64))
-        )
-
     x, drawn = rho[0] * noise(), 0
     for i, (here, there) in enumerate(pairwise(rho)):
         gamma = min(churn / 4, math.sqrt(2) - 1) if low <= here <= high else 0.0
         raised = here * (1 + gamma)
         x = x + inflate * math.sqrt(raised**2 - here**2) * (noise(drawn) if i else 0.0)
-        slope = (x - x0(x, raised)) / raised
+        slope = (x - x0_at(x, 1.0, raised)) / raised
         ahead = x + (there - raised) * slope
         if there:
-            ahead = x + (there - raised) * (slope + (ahead - x0(ahead, there)) / there) / 2
+            ahead = x + (there - raised) * (slope + (ahead - x0_at(ahead, 1.0, there)) / there) / 2
         x, drawn = ahead, drawn + 2
     torch.testing.assert_close(ours, x, rtol=1e-9, atol=1e-9)
 

@@ -82,9 +82,6 @@ def test_64_different_requests_together_are_as_each_alone(model, precision, expe
     engine = Engine(model, precision)
     together = list(engine.run(requests))
     assert all(x0.isfinite().all() and x0.std() > 0 for x0 in expected.values())
-    assert (
-        len({(*map(id, (request.program, request.guidance)), *request.shape) for request in requests}) == 64
-    )
     assert same(together, expected) == len(together) == 64
     assert engine.calls * 4 < sum(request.program.calls for request in requests)  # they did share calls
 

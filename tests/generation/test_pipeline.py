@@ -31,7 +31,8 @@ def test_the_snippet_of_the_readme(run, tmp_path, monkeypatch):
     for sample in model.sample(prompt=["a red heart", "a slice of pizza"], steps=2, guidance=3.0, seed=0):
         sample.save(f"{sample.prompt}.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a red heart.png", "a slice of pizza.png"]
-    assert Pillow.open("a red heart.png").size == (16, 16)
+    with Pillow.open("a red heart.png") as picture:
+        assert picture.size == (16, 16)
 
 
 def test_samples_come_prompt_by_prompt(pipeline):

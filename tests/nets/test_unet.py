@@ -63,7 +63,12 @@ def test_any_series_length_comes_back_and_more_padding_changes_nothing(length: i
 
 
 def test_a_nan_neighbour_changes_nothing() -> None:
-    net, x, angle, given_ = born(3, IMAGE), torch.randn(3, 3, 8, 8).double(), torch.rand(3).double(), condition(3)
+    net, x, angle, given_ = (
+        born(3, IMAGE),
+        torch.randn(3, 3, 8, 8).double(),
+        torch.rand(3).double(),
+        condition(3),
+    )
     out = net(x, angle, given_)
     x[1] = torch.nan
     poisoned = net(x, angle, given_)
@@ -72,13 +77,23 @@ def test_a_nan_neighbour_changes_nothing() -> None:
 
 
 def test_permuting_the_batch_permutes_the_result() -> None:
-    net, x, angle, given_ = born(3, IMAGE), torch.randn(4, 3, 8, 8).double(), torch.rand(4).double(), condition(4)
+    net, x, angle, given_ = (
+        born(3, IMAGE),
+        torch.randn(4, 3, 8, 8).double(),
+        torch.rand(4).double(),
+        condition(4),
+    )
     order = torch.tensor([2, 0, 3, 1])
     assert_close(net(x[order], angle[order], given_.rows(order)), net(x, angle, given_)[order])
 
 
 def test_masked_tokens_are_not_seen_and_others_are() -> None:
-    net, x, angle, given_ = born(3, IMAGE), torch.randn(2, 3, 8, 8).double(), torch.rand(2).double(), condition(2)
+    net, x, angle, given_ = (
+        born(3, IMAGE),
+        torch.randn(2, 3, 8, 8).double(),
+        torch.rand(2).double(),
+        condition(2),
+    )
     out = net(x, angle, given_)
     hidden = torch.where(given_.mask[..., None], given_.tokens, 1e3)
     assert_close(net(x, angle, given_._replace(tokens=hidden)), out)
@@ -87,7 +102,12 @@ def test_masked_tokens_are_not_seen_and_others_are() -> None:
 
 
 def test_noise_and_vector_change_the_result() -> None:
-    net, x, angle, given_ = born(3, IMAGE), torch.randn(2, 3, 8, 8).double(), torch.rand(2).double(), condition(2)
+    net, x, angle, given_ = (
+        born(3, IMAGE),
+        torch.randn(2, 3, 8, 8).double(),
+        torch.rand(2).double(),
+        condition(2),
+    )
     out = net(x, angle, given_)
     assert (net(x, angle + 0.1, given_) - out).abs().max() > 1e-6
     assert (net(x, angle, given_._replace(vector=given_.vector + 1)) - out).abs().max() > 1e-6
@@ -103,11 +123,17 @@ def test_a_new_net_gives_zero_and_every_parameter_learns() -> None:
         optimiser.zero_grad()
         (net(x, angle, given_) - x).square().mean().backward()
         optimiser.step()
-    still = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    still = [
+        name
+        for name, parameter in net.named_parameters()
+        if parameter.grad is None or not parameter.grad.any()
+    ]
     assert still == []
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((2, 3, 8, 4), (2, 3)), ((2, 3, 8), (2,)), ((2, 3, 5, 8, 4), (3, 4))])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((2, 3, 8, 4), (2, 3)), ((2, 3, 8), (2,)), ((2, 3, 5, 8, 4), (3, 4))]
+)
 def test_patches_come_back(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     patches = patchify(x, 2, axes)
@@ -123,6 +149,12 @@ def test_a_layer_along_some_axes_acts_frame_by_frame() -> None:
 
 @pytest.mark.parametrize("seen", [None, torch.tensor([True, False, True, True, False])])
 def test_attention_equals_the_fused_kernel(seen: Tensor | None) -> None:
-    q, k, v = torch.randn(2, 3, 7, 8).double(), torch.randn(2, 3, 5, 8).double(), torch.randn(2, 3, 5, 8).double()
+    q, k, v = (
+        torch.randn(2, 3, 7, 8).double(),
+        torch.randn(2, 3, 5, 8).double(),
+        torch.randn(2, 3, 5, 8).double(),
+    )
     mask = None if seen is None else seen.expand(2, 1, 1, 5)
-    assert_close(attend(q, k, v, mask), torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+    assert_close(
+        attend(q, k, v, mask), torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    )
