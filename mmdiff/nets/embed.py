@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -42,16 +43,16 @@ class Place(nn.Module):
         super().__init__()
         count = (1 + 2 * len(WAVES)) ** rank
         self.common = nn.Parameter(torch.randn(width, count) * count**-0.5)
-        self.drawn = nn.Linear(embedding, width * count)
+        self.narrow = nn.Linear(embedding, embedding // 4)
+        self.drawn = nn.Linear(embedding // 4, width * count, bias=False)
         nn.init.zeros_(self.drawn.weight)
-        nn.init.zeros_(self.drawn.bias)
 
     def forward(
         self, x: Float[Tensor, "b c *axes"], embedding: Float[Tensor, "b d"], sizes: Sequence[int]
     ) -> Float[Tensor, "b c *axes"]:
         """``sizes`` are the positions along each axis that hold data."""
         patterns = waves(x, sizes).to(embedding.dtype)
-        shares = self.common + self.drawn(embedding).unflatten(1, self.common.shape)
+        shares = self.common + self.drawn(F.silu(self.narrow(embedding))).unflatten(1, self.common.shape)
         return x + (shares @ patterns.flatten(1)).unflatten(2, x.shape[2:]).to(x.dtype)
 
 

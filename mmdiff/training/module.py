@@ -124,13 +124,15 @@ class DiffusionModule(LightningModule):
         Raises:
             NonFinite: in every process at the same step.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.training.clip)
-        loss, stopping = self._agree(self._each.mean())
-        if not (math.isfinite(loss) and math.isfinite(float(norm))):
-            raise self._refusal(loss, float(norm))
+        total = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        norm, clip = float(total), self.recipe.training.clip
+        loss, self.stopping = self._agree(self._each.mean())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._refusal(loss, norm)
+        if norm > clip:  # scaling by 1 would be one more pass over all gradients
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), clip, total)
         self.losses.append(loss)
-        self.norms.append(float(norm))
-        self.stopping = stopping
+        self.norms.append(norm)
 
     def _agree(self, loss: Tensor) -> tuple[float, int]:
         """Returns the mean loss over all processes, and the largest signal number that any of them heard."""

@@ -105,10 +105,11 @@ def curve(points: Sequence[tuple[float, float]]) -> str:
     marks = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         x, y, loss = across(share), down(share), math.exp(low + span * share)
+        anchor = "end" if share == 1 else "middle"
         marks += [
             f'<line x1="{LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--line)"/>',
             f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{loss:.3g}</text>',
-            f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="middle">{round(last * share):,}</text>',
+            f'<text x="{x:.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{round(last * share):,}</text>',
         ]
     places = ((across(step / last), down((math.log(loss) - low) / span)) for step, loss in points)
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)

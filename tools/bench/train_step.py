@@ -37,7 +37,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdiff.errors import UserError
-from mmdiff.nets import Shape, UNet
+from mmdiff.nets import SIZES, Shape, UNet
 
 PASSES = 3  # the backward pass does the forward's work twice: for the inputs and for the weights
 WARM_UP = 2  # steps; the first one compiles
@@ -126,7 +126,7 @@ def convolution() -> nn.Module:
     return nn.Conv2d(128, 128, 3, padding=1, bias=False)
 
 
-PATCHES = Shape(patch=2, width=128, mults=(1, 2, 2), blocks=3, attention=(1, 2))
+PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 CASES = {
     "2d": Case(
