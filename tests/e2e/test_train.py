@@ -143,3 +143,13 @@ def test_stopped_on_two_processes_and_resumed_on_one(setting, start, whole):
     assert [row[0] for row in again] == list(range(1, 13))
     for a, b in zip(one, again, strict=True):
         assert b[1:] == pytest.approx(a[1:], rel=1e-3)
+
+
+def test_nan_ends_all_processes_with_code_1_and_a_report(setting, start):
+    words = ["--devices", "2", "--set", "training.learning_rate=1e30", "--set", "training.warmup=0"]
+    _, err = finish(start("nan", *words), code=1)
+    report = json.loads((setting / "nan" / "nan_report.json").read_text())
+    assert report["step"] == len(rows(setting / "nan"))
+    assert report["positions"] == list(range(4 * report["step"], 4 * report["step"] + 4))
+    assert len(report["losses"]) == len(report["samples"]) == 4
+    assert "nan_report.json" in err
