@@ -22,6 +22,15 @@ Share = Annotated[float, Range(low=0, high=1)]
 Size = Annotated[str, Form(r"[1-9]\d*x[1-9]\d*", "WIDTHxHEIGHT in pixels, such as 32x32")]
 Level = Annotated[float, Range(low=0)]
 
+# Words of ``Pipeline.sample`` and of torch, which would be mistaken for a condition of that name.
+TAKEN = frozenset(
+    [
+        *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale", "seed"),
+        *("first", "size", "progress", "clear", "items", "keys", "pop", "update", "values", "type", "train"),
+        *("eval", "float", "half", "double", "apply", "forward", "training"),
+    ]
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -73,7 +82,6 @@ class ConditionSpec:
     dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
     values: tuple[str, ...] | None = None  # label: the known values, filled from the data
     tokens: Count = 16  # text: words kept at most
-    width: Count | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +136,9 @@ class Recipe:
     sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
+        for name in self.conditions:
+            if not name.isidentifier() or name in TAKEN:
+                raise UserError(f"conditions: none can be called {name!r}; expected another plain word")
         if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
             raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
         for name in self.sampling.conditions:

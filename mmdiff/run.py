@@ -29,11 +29,12 @@ from mmdiff import recipe as recipes
 from mmdiff.errors import UserError
 from mmdiff.recipe import Recipe
 
-# What may change between two starts of one run without changing what it computes.
+# What may change between two starts of one run.  None of it changes what a step computes, except that
+# ``training.steps`` also says when the learning rate begins to fall.
 FREE = frozenset(
     {
         "name",
-        *(f"data.{key}" for key in ("path", "workers", "cache_mb")),
+        *(f"data.{key}" for key in ("path", "workers", "cache_mb", "max_bad")),
         *(f"training.{key}" for key in ("steps", "log_every", "checkpoint_every", "sample_every")),
         *(f"training.{key}" for key in ("keep", "loggers", "devices")),
     }
@@ -187,7 +188,7 @@ def create(path: str | Path, recipe: Recipe) -> Run:
 
 
 def resume_recipe(stored: Recipe, asked: Recipe, path: Path) -> Recipe:
-    """What a resumed run goes on with: ``asked``; label values that it leaves open come from ``stored``.
+    """What a resumed run goes on with: ``asked``, and where that leaves open labels or data, ``stored``.
 
     Raises:
         UserError: they differ in a key that decides what the run computes; names the first one.
@@ -199,6 +200,8 @@ def resume_recipe(stored: Recipe, asked: Recipe, path: Path) -> Recipe:
         for name, spec in asked.conditions.items()
     }
     asked = dataclasses.replace(asked, conditions=conditions)
+    if asked.data.path is None:
+        asked = dataclasses.replace(asked, data=dataclasses.replace(asked.data, path=stored.data.path))
     before, now = dict(_leaves(schema.plain(stored))), dict(_leaves(schema.plain(asked)))
     for key in [*now, *(key for key in before if key not in now)]:
         if key in FREE or key.startswith("sampling.") or before.get(key) == now.get(key):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mmdiff import recipe as recipes
 from mmdiff import schema
 from mmdiff.errors import UserError
-from mmdiff.recipe import ConditionSpec, Recipe, Training
+from mmdiff.recipe import TAKEN, ConditionSpec, Recipe, Training
 from mmdiff.schema import Form, OneOf, Range
 
 MINIMAL = "modality: image\ntraining: {steps: 10}\n"
@@ -36,7 +36,7 @@ def plain(kind: Any) -> st.SearchStrategy[Any]:
             return st.lists(plain(kinds[0]), max_size=3)
         return st.tuples(*map(plain, kinds)).map(list)
     if get_origin(kind) is dict:
-        return st.dictionaries(TEXT, plain(get_args(kind)[1]), max_size=3)
+        return st.dictionaries(NAMES, plain(get_args(kind)[1]), max_size=3)
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
         return st.fixed_dictionaries({name: plain(hint) for name, hint in hints.items()})
@@ -46,6 +46,7 @@ def plain(kind: Any) -> st.SearchStrategy[Any]:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)  # no half surrogates: UTF-8 has none
+NAMES = TEXT.filter(lambda name: name.isidentifier() and name not in TAKEN)
 NUMBERS = st.floats(0, 1e6) | st.floats(1e-9, 0.999)
 CONTENT = plain(Recipe)
 
@@ -256,3 +257,10 @@ def test_pixels():
 def test_a_range_says_itself():
     assert str(Range(low=1)) == ">= 1"
     assert str(Range(above=0, high=math.inf, below=1)) == "> 0 and < 1"
+
+
+@pytest.mark.parametrize("name", ["size", "type", "two words", "a.b", ""])
+def test_a_condition_needs_a_name_of_its_own(name):
+    spec = ConditionSpec(kind="text")
+    with pytest.raises(UserError, match=f"none can be called {name!r}"):
+        Recipe(modality="image", training=Training(steps=1), conditions={name: spec})

@@ -120,6 +120,7 @@ def write_sheet(samples: "Sequence[Generated]", path: Path) -> Path:
     from mmdiff import files
     from mmdiff.generation.sheet import sheet
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     page = sheet([one.picture for one in samples], [one.prompt for one in samples])
     with files.replacing(path) as part:
         page.save(part, "PNG")

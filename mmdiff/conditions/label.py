@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Part, either
 from mmdiff.errors import UserError
-from mmdiff.naming import nearest
+from mmdiff.naming import suggestion
 
 
 class Label(Conditioner):
@@ -29,11 +29,7 @@ class Label(Conditioner):
         if value is None:
             return torch.tensor(0)
         if value not in self.values:
-            close = nearest(value, self.values)
-            hint = f"; did you mean {close!r}?" if close else ""
-            raise UserError(
-                f"condition {self.name!r} has no value {value!r}{hint} It knows: {', '.join(self.values)}"
-            )
+            raise UserError(f"condition {self.name!r} has no value {value!r}{suggestion(value, self.values)}")
         return torch.tensor(self.values.index(value))
 
     def forward(self, ids: Int64[Tensor, " b"], present: Bool[Tensor, " b"]) -> Part:

@@ -10,99 +10,24 @@ bfloat16, wide linear layers differ below 34.  So padding to a multiple of four 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
 
 import torch
 from torch import Tensor
 
 from mmdiff.diffusion.guidance import Guidance
 from mmdiff.diffusion.level import NoiseLevel
-from mmdiff.diffusion.programs import REGISTERS, Program, State, join, needs_noise, split, step
+from mmdiff.diffusion.programs import REGISTERS, Program, State, join, split, step
 from mmdiff.errors import UserError
+from mmdiff.generation.flight import Batch, Chosen, Flight, Plan, arrange, fitting, unroll
 from mmdiff.generation.model import Model
-from mmdiff.generation.request import Finished, Progress, Request, first_state
+from mmdiff.generation.request import Finished, Progress, Request
 from mmdiff.nets import Condition
 
 PRECISIONS = ("bf16", "fp32")
 ROWS = 8  # four guided samples; fewer make one sample faster, more make many samples faster
 LOOKAHEAD = 4  # requests considered for a call, in units of its rows: bounds the states that are kept
 KEPT = 1024  # distinct conditions whose encoding is kept, and unrolled programs
-BRANCHES = (("main",), ("main", "null"))
 Raw = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A program under a guidance, unrolled: what each call needs.
-
-    Attributes:
-        table: alpha, sigma and the rows of the step, float64.
-        rows: 2 where guidance needs the branch without condition, else 1.
-        noisy: whether the step adds noise.
-    """
-
-    program: Program
-    guidance: Guidance
-    table: tuple[Tensor, ...]
-    rows: tuple[int, ...]
-    noisy: tuple[bool, ...]
-
-
-def unroll(program: Program, guidance: Guidance) -> Plan:
-    """The plan of a program under a guidance.  Raises ValueError if guidance asks for an unknown branch."""
-    calls = range(program.calls)
-    table = torch.cat([torch.stack(tuple(program.levels), 1), program.matrix.flatten(1)], 1)
-    branches = [guidance.branches(program.levels.at(call)) for call in calls]
-    unknown = [found for found in branches if found not in BRANCHES]
-    if unknown:
-        raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
-    rows = tuple(len(found) for found in branches)
-    return Plan(program, guidance, table.unbind(0), rows, tuple(needs_noise(program, call) for call in calls))
-
-
-@dataclass(eq=False)
-class Flight:
-    """A request on its way; ``state`` is None before its first call and while a batch holds it."""
-
-    request: Request
-    plan: Plan
-    call: int = 0
-    state: State | None = None
-
-    @property
-    def rows(self) -> int:
-        """Network rows of the next call."""
-        return self.plan.rows[self.call]
-
-    @property
-    def landed(self) -> bool:
-        return self.call == len(self.plan.rows)
-
-    def begun(self) -> State:
-        """The state, made when it is first needed: many requests may wait."""
-        return first_state(self.request) if self.state is None else self.state
-
-
-@dataclass(eq=False)
-class Batch:
-    """Samples of one shape that advance together: those that need two rows first, alike ones side by side.
-
-    Attributes:
-        chosen: the flights and their rows, in order of arrival: what the batch was made for.
-        flights: the same flights in the order of the samples.
-        alike: ranges of guided samples that are at one call of one plan.
-        index: the sample of each row of the network call: every sample, the guided ones without condition,
-            and repetitions of the first.
-        condition: of each row.
-    """
-
-    chosen: list[tuple[Flight, int]]
-    flights: list[Flight]
-    alike: list[tuple[int, int]]
-    index: Tensor
-    condition: Condition
-    state: State
 
 
 class Engine:
@@ -192,11 +117,11 @@ class Engine:
     def _advance(self, shape: tuple[int, ...]) -> list[Finished]:
         queue = self._queues[shape]
         with torch.inference_mode():
-            batch = self._batch(shape, self._choose(queue))
+            batch = self._batch(shape, fitting(queue, self.rows, LOOKAHEAD * self.rows))
             table = torch.stack([flight.plan.table[flight.call] for flight in batch.flights]).to(self.device)
             x0 = self._estimate(batch, NoiseLevel(table[:, 0], table[:, 1]))
             rows = table[:, 2:].reshape(-1, 3, REGISTERS)
-            batch.state = step(batch.state, x0, self._noise(batch.flights), rows)
+            batch.state = step(batch.state, x0, self._noise(batch), rows)
         for flight in batch.flights:
             flight.call += 1
         landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
@@ -212,47 +137,31 @@ class Engine:
         if not flights:
             del self._queues[shape]
 
-    def _choose(self, queue: Sequence[Flight]) -> list[tuple[Flight, int]]:
-        """The first flights that fit into a call, and their rows."""
-        room, chosen = self.rows, []
-        for flight in islice(queue, LOOKAHEAD * self.rows):
-            if flight.rows <= room:
-                chosen.append((flight, flight.rows))
-                room -= flight.rows
-            if not room:
-                break
-        return chosen
-
-    def _batch(self, shape: tuple[int, ...], chosen: list[tuple[Flight, int]]) -> Batch:
+    def _batch(self, shape: tuple[int, ...], chosen: Chosen) -> Batch:
         """The batch of the chosen flights; the one before if it has the same flights and rows."""
         batch = self._batches.get(shape)
         if batch is not None and batch.chosen == chosen:
             return batch
         self._release(shape)
-        guided: dict[tuple[Plan, int], list[Flight]] = {}
-        for flight, rows in chosen:
-            if rows == 2:
-                guided.setdefault((flight.plan, flight.call), []).append(flight)
-        flights = [flight for group in guided.values() for flight in group]
-        pairs = len(flights)
-        flights += [flight for flight, rows in chosen if rows == 1]
-        stops = torch.tensor([len(group) for group in guided.values()]).cumsum(0).tolist()
+        flights, alike = arrange(chosen)
+        pairs = alike[-1][1] if alike else 0
         index = [*range(len(flights)), *range(pairs)]
+        spare = self.rows - len(index)
         raws = [tuple(sorted(flight.request.raw.items())) for flight in flights]
         encoded = self._encode([*raws, *[()] * pairs])
-        spare = self.rows - len(index)
-        batch = Batch(
-            chosen,
-            flights,
-            list(zip([0, *stops[:-1]], stops, strict=True)) if stops else [],
-            torch.tensor(index + [0] * spare, device=self.device),
-            Condition.join(encoded + encoded[:1] * spare),
-            join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights),
-        )
+        state = join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights)
         for flight in flights:
             flight.state = None
-        self._batches[shape] = batch
-        return batch
+        self._batches[shape] = Batch(
+            chosen,
+            flights,
+            alike,
+            torch.tensor(index + [0] * spare, device=self.device),
+            Condition.join(encoded + encoded[:1] * spare),
+            state,
+            torch.zeros_like(state.x),
+        )
+        return self._batches[shape]
 
     def _release(self, shape: tuple[int, ...]) -> None:
         """Gives every flight of a shape its own state back."""
@@ -270,12 +179,9 @@ class Engine:
             some = fresh[begin : begin + self.rows]
             padded = [dict(raw) for raw in some + some[:1] * (self.rows - len(some))]
             with self._autocast():
-                conditions = self.model.conditions
-                ids, present = (
-                    self._stack(map(conditions.ids, padded)),
-                    self._stack(map(conditions.present, padded)),
-                )
-                condition = conditions(ids, present, self.rows)
+                ids = self._stack(map(self.model.conditions.ids, padded))
+                present = self._stack(map(self.model.conditions.present, padded))
+                condition = self.model.conditions(ids, present, self.rows)
             for place, raw in enumerate(some):
                 self._encoded[raw] = condition.rows(slice(place, place + 1))
         return [self._encoded[raw] for raw in raws]
@@ -286,11 +192,12 @@ class Engine:
 
     def _estimate(self, batch: Batch, level: NoiseLevel) -> Tensor:
         """The guided estimate of x0 of each sample."""
-        x, count = batch.state.x[batch.index], len(batch.flights)
+        x, count = batch.state.x, len(batch.flights)
+        if count < self.rows:  # else every row is a sample
+            x, level = x[batch.index], NoiseLevel(level.alpha[batch.index], level.sigma[batch.index])
         x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
         with self._autocast():
-            row_level = NoiseLevel(level.alpha[batch.index], level.sigma[batch.index])
-            out = self.model.denoiser(x, row_level, batch.condition).contiguous()
+            out = self.model.denoiser(x, level, batch.condition).contiguous()
         self.calls += 1
         self.evaluations += sum(rows for _, rows in batch.chosen)
         x0: Tensor = out[:count]
@@ -301,12 +208,15 @@ class Engine:
             x0[begin:end] = flight.plan.guidance.combine(both, here)
         return x0
 
-    def _noise(self, flights: Sequence[Flight]) -> Tensor:
+    def _noise(self, batch: Batch) -> Tensor:
         """Fresh noise for the samples whose step needs it, zeros for the others."""
-        noise = torch.zeros(len(flights), *flights[0].request.shape)
-        for place, flight in enumerate(flights):
-            if flight.plan.noisy[flight.call]:
-                noise[place] = flight.request.noise(flight.call)
+        noisy = [place for place, f in enumerate(batch.flights) if f.plan.noisy[f.call]]
+        if not noisy:
+            return batch.silence
+        noise = torch.zeros_like(batch.silence, device="cpu")
+        for place in noisy:
+            flight = batch.flights[place]
+            noise[place] = flight.request.noise(flight.call)
         return noise.to(self.device)
 
     def _autocast(self) -> torch.autocast:

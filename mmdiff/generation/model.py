@@ -146,6 +146,8 @@ def shape_of(net: Net) -> Shape:
     if net.size == "custom" and missing:
         raise UserError(f"net.size: 'custom' needs every dimension; missing: {', '.join(missing)}")
     shape = Shape(**given) if net.size == "custom" else dataclasses.replace(SIZES[net.size], **given)
+    if shape.width % 2:
+        raise UserError(f"net.width: got {shape.width}, expected an even number")
     if not shape.mults:
         raise UserError("net.mults: got no level, expected one or more, such as [1, 2]")
     if any(level >= len(shape.mults) for level in shape.attention):

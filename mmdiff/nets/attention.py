@@ -17,7 +17,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, token_width: int = 0) -> None:
         super().__init__()
-        self.heads = max(1, width // HEAD)
+        self.heads = next(heads for heads in range(max(1, width // HEAD), 0, -1) if width % heads == 0)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.tokens = nn.Linear(token_width, 2 * width, bias=False) if token_width else None
         self.out = nn.Linear(width, width, bias=False)

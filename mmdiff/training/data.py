@@ -126,6 +126,7 @@ class Positions(Dataset[Parts]):
     def _caption(self, columns: Mapping[str, Any], position: int) -> str | None:
         data, seed = self.recipe.data, self.recipe.training.seed
         others = columns.get(data.alternatives) if data.alternatives else None
+        others = [others] if isinstance(others, str) else others
         if others and counter.uniform(seed, "alternative", position) < data.alternative_share:
             return str(others[int(counter.uniform(seed, "which alternative", position) * len(others))])
         return columns.get("text") or None

@@ -39,6 +39,7 @@ class Gallery:
         folder.parent.mkdir(exist_ok=True)
         files.sweep(folder.parent)
         part = files.temporary(folder.with_name(f"new-{folder.name}"))
+        files.remove(part)
         part.mkdir()
         try:
             # A network compiled for the shapes of training would be compiled again for those of sampling,

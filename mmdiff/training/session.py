@@ -19,7 +19,7 @@ from mmdiff import counter, files
 from mmdiff import recipe as recipes
 from mmdiff import run as runs
 from mmdiff.errors import UserError
-from mmdiff.generation.model import Model, build
+from mmdiff.generation.model import Model, build, check, parameter_count
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training import checkpoint
@@ -77,6 +77,7 @@ def _asked(
             f"training.batch_size: got {asked.training.batch_size} for {asked.training.devices} devices, "
             "expected a multiple of the number of devices (it counts the samples of all devices together)"
         )
+    check(asked)
     return asked
 
 
@@ -186,7 +187,7 @@ def _compile(model: Model, progress: Progress) -> None:
 
 def _summary(module: DiffusionModule, data: Positions, folder: Path) -> list[str]:
     """What is trained, how large it is, and where."""
-    recipe, count = module.recipe, sum(p.numel() for p in module.model.parameters())
+    recipe, count = module.recipe, parameter_count(module.model)
     training = recipe.training
     again = f", goes on at step {module.step}" if module.step else ""
     return [

@@ -34,7 +34,6 @@ RAWS = (
     {"text": "pizza"},
 )
 GRIDS = ("karras(rho_max=40)", "uniform", "exponential", "trailing")
-DIVIDE_BY_ALPHA = frozenset({"edm", "dpm2", "lms"})  # cannot start at pure noise
 
 
 def wishes(model: Model, count: int = 64, least: int = 2, most: int = 4) -> list[Request]:

@@ -8,7 +8,7 @@ the same batch size and about equal forward FLOPs, as torch counts them. A step 
 optimiser; its work is taken as three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in
 which the contenders take turns:
 
-  ours       mmdiff's U-Net as its recipes run it: patches of 2, bf16, channels_last, compiled, fused AdamW
+  ours       mmdiff's U-Net of size base: patches of 2, bf16, channels_last, compiled, fused AdamW
   shipped    diffusers' UNet2DModel as its training script runs it: fp32, heads of 8, not compiled
   ... tuned  a peer as well as it can be: bf16, channels_last, heads of 64, compiled, fused AdamW
   ceiling    one bf16 3x3 convolution of 128 channels, forward and backward: what this machine gives at most

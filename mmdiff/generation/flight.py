@@ -1,0 +1,116 @@
+"""Requests on their way: what each call of each needs, and which of them advance together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+from mmdiff.diffusion.guidance import Guidance
+from mmdiff.diffusion.programs import Program, State, needs_noise
+from mmdiff.generation.request import Request, first_state
+from mmdiff.nets import Condition
+
+BRANCHES = (("main",), ("main", "null"))
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A program under a guidance, unrolled: what each call needs.
+
+    Attributes:
+        table: alpha, sigma and the rows of the step, float64.
+        rows: 2 where guidance needs the branch without condition, else 1.
+        noisy: whether the step adds noise.
+    """
+
+    program: Program
+    guidance: Guidance
+    table: tuple[Tensor, ...]
+    rows: tuple[int, ...]
+    noisy: tuple[bool, ...]
+
+
+def unroll(program: Program, guidance: Guidance) -> Plan:
+    """The plan of a program under a guidance.  Raises ValueError if guidance asks for an unknown branch."""
+    calls = range(program.calls)
+    table = torch.cat([torch.stack(tuple(program.levels), 1), program.matrix.flatten(1)], 1)
+    branches = [guidance.branches(program.levels.at(call)) for call in calls]
+    unknown = [found for found in branches if found not in BRANCHES]
+    if unknown:
+        raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
+    rows = tuple(len(found) for found in branches)
+    return Plan(program, guidance, table.unbind(0), rows, tuple(needs_noise(program, call) for call in calls))
+
+
+@dataclass(eq=False)
+class Flight:
+    """A request on its way; ``state`` is None before its first call and while a batch holds it."""
+
+    request: Request
+    plan: Plan
+    call: int = 0
+    state: State | None = None
+
+    @property
+    def rows(self) -> int:
+        """Network rows of the next call."""
+        return self.plan.rows[self.call]
+
+    @property
+    def landed(self) -> bool:
+        return self.call == len(self.plan.rows)
+
+    def begun(self) -> State:
+        """The state, made when it is first needed, because many requests may wait."""
+        return first_state(self.request) if self.state is None else self.state
+
+
+Chosen = list[tuple[Flight, int]]  # flights and the rows of their next call, in order of arrival
+
+
+@dataclass(eq=False)
+class Batch:
+    """Samples of one shape that advance together: those that need two rows first, alike ones side by side.
+
+    Attributes:
+        chosen: what the batch was made for.
+        flights: the same flights in the order of the samples.
+        alike: ranges of guided samples that are at one call of one plan.
+        index: the sample of each row of the network call: every sample, the guided ones without condition,
+            and repetitions of the first.
+        condition: of each row.
+        silence: the noise of a step that adds none: zeros like the samples.
+    """
+
+    chosen: Chosen
+    flights: list[Flight]
+    alike: list[tuple[int, int]]
+    index: Tensor
+    condition: Condition
+    state: State
+    silence: Tensor
+
+
+def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
+    """The order of the samples in a batch, and the ranges of guided ones that are alike."""
+    guided: dict[tuple[Plan, int], list[Flight]] = {}
+    for flight, rows in chosen:
+        if rows == 2:
+            guided.setdefault((flight.plan, flight.call), []).append(flight)
+    flights = [flight for group in guided.values() for flight in group]
+    bounds = accumulate(map(len, guided.values()), initial=0)
+    return flights + [flight for flight, rows in chosen if rows == 1], list(pairwise(bounds))
+
+
+def fitting(queue: Sequence[Flight], room: int, lookahead: int) -> Chosen:
+    """The first flights of a queue whose rows fit into ``room``, out of as many as ``lookahead``."""
+    chosen = []
+    for flight in queue[:lookahead]:
+        if flight.rows <= room:
+            chosen.append((flight, flight.rows))
+            room -= flight.rows
+        if not room:
+            break
+    return chosen
