@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Part, either
 from mmdiff.nets.attention import Attention
+from mmdiff.nets.conv import Conv
 
 GRAMS = 24  # rows a word may use; longer words keep their first n-grams
 LENGTHS = (3, 4, 5)  # of the n-grams, in bytes
-GAIN = 4.0  # a row is seldom in a batch, so each of its steps should count
+GAIN = 256.0  # a row is seldom in a batch, so each of its steps must count (4: retrieval 0.13, 64: 0.33, 256: 0.36)
 
 
 def words(text: str) -> list[str]:
@@ -74,8 +75,8 @@ class Mixer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.attention = Attention(width)
-        self.hidden = nn.Conv1d(width, 2 * width, 1)
-        self.out = nn.Conv1d(2 * width, width, 1)
+        self.hidden = Conv(1, width, 2 * width, size=1)
+        self.out = Conv(1, 2 * width, width, size=1)
 
     def forward(self, x: Float[Tensor, "b d n"], seen: Bool[Tensor, "b 1 1 n"]) -> Float[Tensor, "b d n"]:
         x = x + self.attention(each(x), mask=seen)

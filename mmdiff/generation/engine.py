@@ -18,7 +18,7 @@ from mmdiff.diffusion.guidance import Guidance
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.programs import REGISTERS, Program, State, join, split, step
 from mmdiff.errors import UserError
-from mmdiff.generation.flight import Batch, Chosen, Flight, Plan, arrange, fitting, unroll
+from mmdiff.generation.flight import LEVEL, Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
 from mmdiff.generation.model import Model
 from mmdiff.generation.request import Finished, Progress, Request
 from mmdiff.nets import Condition
@@ -50,6 +50,7 @@ class Engine:
             raise UserError(f"rows is {rows}; expected 2 or more, because a guided sample needs two")
         self.model, self.precision, self.rows = model, precision, rows
         self.device = next(model.parameters()).device
+        self._autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16")
         self.calls = self.evaluations = 0
         self._queues: dict[tuple[int, ...], list[Flight]] = {}  # by shape, in order of arrival
         self._batches: dict[tuple[int, ...], Batch] = {}
@@ -118,9 +119,9 @@ class Engine:
         queue = self._queues[shape]
         with torch.inference_mode():
             batch = self._batch(shape, fitting(queue, self.rows, LOOKAHEAD * self.rows))
-            table = torch.stack([flight.plan.table[flight.call] for flight in batch.flights]).to(self.device)
-            x0 = self._estimate(batch, NoiseLevel(table[:, 0], table[:, 1]))
-            rows = table[:, 2:].reshape(-1, 3, REGISTERS)
+            table = next(batch.ahead)
+            x0 = self._estimate(batch, table[:, :LEVEL])
+            rows = table[:, LEVEL:].reshape(-1, 3, REGISTERS)
             batch.state = step(batch.state, x0, self._noise(batch), rows)
         for flight in batch.flights:
             flight.call += 1
@@ -145,8 +146,7 @@ class Engine:
         self._release(shape)
         flights, alike = arrange(chosen)
         pairs = alike[-1][1] if alike else 0
-        index = [*range(len(flights)), *range(pairs)]
-        spare = self.rows - len(index)
+        spare = self.rows - len(flights) - pairs
         raws = [tuple(sorted(flight.request.raw.items())) for flight in flights]
         encoded = self._encode([*raws, *[()] * pairs])
         state = join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights)
@@ -156,8 +156,9 @@ class Engine:
             chosen,
             flights,
             alike,
-            torch.tensor(index + [0] * spare, device=self.device),
+            spare,
             Condition.join(encoded + encoded[:1] * spare),
+            coming(flights, self.device),
             state,
             torch.zeros_like(state.x),
         )
@@ -178,7 +179,7 @@ class Engine:
         for begin in range(0, len(fresh), self.rows):
             some = fresh[begin : begin + self.rows]
             padded = [dict(raw) for raw in some + some[:1] * (self.rows - len(some))]
-            with self._autocast():
+            with self._autocast:
                 ids = self._stack(map(self.model.conditions.ids, padded))
                 present = self._stack(map(self.model.conditions.present, padded))
                 condition = self.model.conditions(ids, present, self.rows)
@@ -190,14 +191,11 @@ class Engine:
         every = list(samples)
         return {name: torch.stack([one[name] for one in every]).to(self.device) for name in every[0]}
 
-    def _estimate(self, batch: Batch, level: NoiseLevel) -> Tensor:
+    def _estimate(self, batch: Batch, levels: Tensor) -> Tensor:
         """The guided estimate of x0 of each sample."""
-        x, count = batch.state.x, len(batch.flights)
-        if count < self.rows:  # else every row is a sample
-            x, level = x[batch.index], NoiseLevel(level.alpha[batch.index], level.sigma[batch.index])
-        x = x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
-        with self._autocast():
-            out = self.model.denoiser(x, level, batch.condition).contiguous()
+        x, level, count = batch.spread(batch.state.x), batch.spread(levels), len(batch.flights)
+        with self._autocast:
+            out = self.model.denoiser(x, NoiseLevel(*level.unbind(1)), batch.condition).contiguous()
         self.calls += 1
         self.evaluations += sum(rows for _, rows in batch.chosen)
         x0: Tensor = out[:count]
@@ -218,6 +216,3 @@ class Engine:
             flight = batch.flights[place]
             noise[place] = flight.request.noise(flight.call)
         return noise.to(self.device)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

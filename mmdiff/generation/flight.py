@@ -1,10 +1,11 @@
 """Requests on their way: what each call of each needs, and which of them advance together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmdiff.diffusion.guidance import Guidance
@@ -12,6 +13,7 @@ from mmdiff.diffusion.programs import Program, State, needs_noise
 from mmdiff.generation.request import Request, first_state
 from mmdiff.nets import Condition
 
+LEVEL = 2  # columns of a plan's table before those of the step: alpha and sigma
 BRANCHES = (("main",), ("main", "null"))
 
 
@@ -20,14 +22,14 @@ class Plan:
     """A program under a guidance, unrolled: what each call needs.
 
     Attributes:
-        table: alpha, sigma and the rows of the step, float64.
+        table: alpha, sigma and the rows of the step of each call, float64.
         rows: 2 where guidance needs the branch without condition, else 1.
         noisy: whether the step adds noise.
     """
 
     program: Program
     guidance: Guidance
-    table: tuple[Tensor, ...]
+    table: Float[Tensor, "calls columns"]
     rows: tuple[int, ...]
     noisy: tuple[bool, ...]
 
@@ -41,7 +43,7 @@ def unroll(program: Program, guidance: Guidance) -> Plan:
     if unknown:
         raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
     rows = tuple(len(found) for found in branches)
-    return Plan(program, guidance, table.unbind(0), rows, tuple(needs_noise(program, call) for call in calls))
+    return Plan(program, guidance, table, rows, tuple(needs_noise(program, call) for call in calls))
 
 
 @dataclass(eq=False)
@@ -60,7 +62,12 @@ class Flight:
 
     @property
     def landed(self) -> bool:
-        return self.call == len(self.plan.rows)
+        return self.left == 0
+
+    @property
+    def left(self) -> int:
+        """Calls to go."""
+        return len(self.plan.rows) - self.call
 
     def begun(self) -> State:
         """The state, made when it is first needed, because many requests may wait."""
@@ -78,19 +85,31 @@ class Batch:
         chosen: what the batch was made for.
         flights: the same flights in the order of the samples.
         alike: ranges of guided samples that are at one call of one plan.
-        index: the sample of each row of the network call: every sample, the guided ones without condition,
-            and repetitions of the first.
+        spare: rows of the network call that no sample needs.
         condition: of each row.
+        ahead: for each coming call the part of ``table`` that belongs to the samples.
         silence: the noise of a step that adds none: zeros like the samples.
     """
 
     chosen: Chosen
     flights: list[Flight]
     alike: list[tuple[int, int]]
-    index: Tensor
+    spare: int
     condition: Condition
+    ahead: Iterator[Tensor]
     state: State
     silence: Tensor
+
+    @property
+    def pairs(self) -> int:
+        """How many samples are guided; they are the first ones."""
+        return self.alike[-1][1] if self.alike else 0
+
+    def spread(self, values: Float[Tensor, "b *rest"]) -> Float[Tensor, "rows *rest"]:
+        """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
+        again = [values[: self.pairs]] if self.pairs else []
+        padding = [values[:1].expand(self.spare, *values.shape[1:])] if self.spare else []
+        return torch.cat([values, *again, *padding]) if again or padding else values
 
 
 def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
@@ -102,6 +121,13 @@ def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
     flights = [flight for group in guided.values() for flight in group]
     bounds = accumulate(map(len, guided.values()), initial=0)
     return flights + [flight for flight, rows in chosen if rows == 1], list(pairwise(bounds))
+
+
+def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Float[Tensor, "b columns"]]:
+    """The tables of flights, call by call, until the first one lands: they advance in step."""
+    calls = min(flight.left for flight in flights)
+    tables = [flight.plan.table[flight.call : flight.call + calls] for flight in flights]
+    return iter(torch.stack(tables, 1).to(device).unbind(0))
 
 
 def fitting(queue: Sequence[Flight], room: int, lookahead: int) -> Chosen:

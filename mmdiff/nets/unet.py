@@ -42,7 +42,7 @@ class Shape:
 
 SIZES = {
     "tiny": Shape(patch=2, width=32, mults=(1, 2), blocks=1, attention=(1,)),
-    "small": Shape(patch=2, width=96, mults=(1, 2, 4), blocks=1, attention=(2,)),
+    "small": Shape(patch=2, width=96, mults=(1, 2, 2), blocks=1, attention=(2,)),
     "base": Shape(patch=2, width=160, mults=(1, 2), blocks=2, attention=(1,)),
     "large": Shape(patch=2, width=256, mults=(1, 2, 2), blocks=3, attention=(1, 2)),
 }

@@ -175,8 +175,7 @@ def test_the_engine_is_the_plain_loop(model, sampler):
     order = torch.tensor([0, 1, 0, 0, 0, 0, 0, 0])
 
     def denoise(x: Tensor, level: NoiseLevel) -> Tensor:
-        eight = x.expand(8, -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        out = model.denoiser(eight, level.expand(8), condition.rows(order))
+        out = model.denoiser(x.expand(8, -1, -1, -1).contiguous(), level.expand(8), condition.rows(order))
         return request.guidance.combine((out[:1].contiguous(), out[1:2].contiguous()), level.at(0))
 
     expected = run(program, denoise, request.first_noise()[None], lambda call: request.noise(call)[None])
