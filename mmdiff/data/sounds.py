@@ -57,7 +57,7 @@ def decoded(data: bytes, name: str) -> Sound:
 def opened(data: bytes | str) -> InputContainer:
     """A sound file as FFmpeg sees it: bytes, or a path."""
     source = io.BytesIO(data) if isinstance(data, bytes) else data
-    return av.open(source, options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+    return av.open(source, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
 
 
 def _by_libsndfile(data: bytes, name: str) -> Sound | None:
@@ -97,7 +97,8 @@ def _by_ffmpeg(data: bytes, name: str) -> Sound:
 
 def _streamed(container: InputContainer, name: str) -> Sound:
     """The first stream of sound, as long as the container says where it says so exactly."""
-    seconds, parts, rate, held = _seconds(container), [], 0, 0
+    seconds, rate, held = _seconds(container), 0, 0
+    parts: list[Wave] = []
     for wave, frame_rate in _frames(container):
         if not parts:
             _refuse_at_sight(max(round(seconds * frame_rate), 1), len(wave), frame_rate, name)

@@ -18,7 +18,7 @@ def fault(data: bytes) -> str:
 
 
 def _riff(data: bytes) -> int | None:
-    """Where the samples of a WAV or AIFF file should end; None when they are not found or of unknown length."""
+    """Where the samples of a WAV or AIFF file should end; None when nothing tells."""
     order = "little" if data[:4] in (b"RIFF", b"RF64") else "big"
     at, long = 12, 0
     while at + 8 <= len(data):
