@@ -1,8 +1,8 @@
 """Sound files written: WAV, FLAC, Ogg Vorbis and MP3, exact to the sample, with provenance inside.
 
 What libsndfile reads back of a WAV, FLAC, OGG or MP3 file has the length that was written, from one sample
-up. FFmpeg agrees for WAV and FLAC, and from a few dozen samples on for MP3; of an OGG of less than about a
-second (one page of sound) it gives whole blocks, up to 255 samples more or 128 fewer.
+up. FFmpeg agrees for WAV and FLAC, and from a few dozen samples on for MP3; of an OGG whose sound fits into
+one page (some 4 KB: a second) it gives whole blocks, up to 255 samples more or 128 fewer.
 """
 
 import io
@@ -111,7 +111,7 @@ def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
         UserError: it is no sound file.
     """
     try:
-        with opened(path if isinstance(path, bytes) else str(path)) as container:
+        with opened(path if isinstance(path, bytes) else Path(path).read_bytes()) as container:
             tags = [container.metadata, *(stream.metadata for stream in container.streams.audio)]
     except Exception as error:  # FFmpeg has an error for everything, and PyAV adds its own
         name = "the sound" if isinstance(path, bytes) else path

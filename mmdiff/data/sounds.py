@@ -54,10 +54,10 @@ def decoded(data: bytes, name: str) -> Sound:
     return sound
 
 
-def opened(data: bytes | str) -> InputContainer:
-    """A sound file as FFmpeg sees it: bytes, or a path."""
-    source = io.BytesIO(data) if isinstance(data, bytes) else data
-    return av.open(source, "r", options={"format_whitelist": CONTAINERS}, metadata_errors="replace")
+def opened(data: bytes) -> InputContainer:
+    """The bytes of a sound file as FFmpeg sees them. Raises whatever FFmpeg and PyAV do."""
+    whitelist = {"format_whitelist": CONTAINERS}
+    return av.open(io.BytesIO(data), "r", options=whitelist, metadata_errors="replace")
 
 
 def _by_libsndfile(data: bytes, name: str) -> Sound | None:

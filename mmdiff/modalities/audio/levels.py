@@ -5,7 +5,6 @@ The names and the levels are those of audiocraft, so that files of both sound al
 
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchaudio.functional import loudness
@@ -19,6 +18,7 @@ PEAK_DB, RMS_DB, LOUDNESS_LUFS = -1.0, -18.0, -14.0
 FLOOR = 2e-3
 _SHORTEST = 0.4  # seconds: one block of the loudness gate (ITU-R BS.1770-4)
 _MOST_CHANNELS = 5  # that BS.1770 has weights for
+_ROOM = 0.25  # peak of what is measured: torchaudio clamps what its filters give to [-1, 1]
 
 
 def levelled(
@@ -57,11 +57,13 @@ def _rms(wave: Tensor, _rate: int, _name: str) -> Tensor:
 def _loudness(wave: Tensor, rate: int, name: str) -> Tensor:
     if _root_mean_square(wave) < FLOOR:
         return wave
-    measurable = wave.shape[-1] >= _SHORTEST * rate and wave.shape[0] <= _MOST_CHANNELS
-    lufs = loudness(wave, rate) if measurable else wave.new_tensor(torch.nan)
-    if not lufs.isfinite():  # also when the gate finds nothing loud enough
+    if wave.shape[-1] < _SHORTEST * rate or wave.shape[0] > _MOST_CHANNELS:
         return _rms(wave, rate, name)
-    return wave * 10 ** ((LOUDNESS_LUFS - lufs) / 20)
+    wave_in_room = wave * (_ROOM / wave.abs().max())
+    lufs = loudness(wave_in_room, rate)
+    if not lufs.isfinite():  # the gate finds nothing loud enough
+        return _rms(wave, rate, name)
+    return wave_in_room * 10 ** ((LOUDNESS_LUFS - lufs) / 20)
 
 
 def _root_mean_square(wave: Tensor) -> Tensor:

@@ -7,10 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torchaudio.functional import resample
 
-# torchaudio keeps a filter for each phase: 160 x 441 taps from 44.1 to 16 kHz, but 8 GB from 44,101 to 44,100.
+# torchaudio keeps a filter for each phase: 160 x 441 taps from 44.1 to 16 kHz, 8 GB from 44,101 to 44,100.
 _MOST_TAPS = 2**22
 _ZEROS, _ROLLOFF = 6, 0.99  # torchaudio's defaults: zero crossings on a side, share of the band kept
-_PIECE = 2**15  # samples made at a time
 
 
 def resampled(wave: Float[Tensor, "*b c s"], old: int, new: int) -> Float[Tensor, "*b c s2"]:
@@ -27,21 +26,24 @@ def resampled(wave: Float[Tensor, "*b c s"], old: int, new: int) -> Float[Tensor
     common = math.gcd(old, new)
     if old == new or not wave.numel():
         return wave
-    if (old // common) * (new // common) <= _MOST_TAPS:
-        return resample(wave, old, new, _ZEROS, _ROLLOFF)
-    return _interpolated(wave, old // common, new // common)
+    if (old // common) * (new // common) > _MOST_TAPS:
+        return _interpolated(wave, old // common, new // common)
+    samples = -(-wave.shape[-1] * new // old)
+    made = resample(wave, old, new, _ZEROS, _ROLLOFF)[..., :samples]
+    # torchaudio counts in float32, which is a sample or two off beyond 2^24
+    return torch.nn.functional.pad(made, (0, samples - made.shape[-1]))
 
 
 def _interpolated(wave: Tensor, old: int, new: int) -> Tensor:
     """The same filter evaluated for each new sample on its own, in pieces of bounded size."""
-    samples = wave.shape[-1]
+    samples = -(-wave.shape[-1] * new // old)
     cut = min(old, new) * _ROLLOFF / old  # of the old band
     width = math.ceil(_ZEROS / cut)
     padded = torch.nn.functional.pad(wave, (width, width + 1))
-    taps = torch.arange(-width, width + 1)
-    pieces = []
-    for start in range(0, -(-samples * new // old), _PIECE):
-        at = torch.arange(start, min(start + _PIECE, -(-samples * new // old)))
+    taps = torch.arange(-width, width + 1, device=wave.device)
+    piece, pieces = max(_MOST_TAPS // len(taps), 1), []
+    for start in range(0, samples, piece):
+        at = torch.arange(start, min(start + piece, samples), device=wave.device)
         whole, rest = at * old // new, at * old % new  # integers: exact however long the wave is
         t = (taps - rest[:, None].double() / new) * cut
         window = torch.cos(t.clamp(-_ZEROS, _ZEROS) * (math.pi / _ZEROS / 2)).square()

@@ -51,15 +51,16 @@ class Whitening:
 
 
 def measured(
-    coefficients: Iterable[Float[Tensor, "*b k l"]],
-    lengths: Iterable[Int[Tensor, "*b"] | None] = repeat(None),
+    coefficients: Iterable[Float[Tensor, "..."]],
+    lengths: Iterable[Int[Tensor, "..."] | None] = repeat(None),
 ) -> Whitening:
     """The whitening of all frames, in one pass and in float64.
 
     Channels that are constant get the standard deviation 1, and whiten to zeros.
 
     Args:
-        lengths: for each batch, how many frames of each of its items are sound and not padding.
+        coefficients: batches [*b k l].
+        lengths: for each batch, how many frames of each of its items are sound and not padding, [*b].
 
     Raises:
         ValueError: there is no frame at all, or some are not finite.
