@@ -16,7 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmdiff.errors import UserError
-from mmdiff.modalities.audio.compression import compress, compress_complex, expand, expand_complex
+from mmdiff.modalities.audio.compression import (
+    DEFAULT_POWER,
+    compress,
+    compress_complex,
+    expand,
+    expand_complex,
+)
 from mmdiff.modalities.audio.mel import Mel
 from mmdiff.naming import choose
 
@@ -61,7 +67,7 @@ class Mdct:
 
     sample_rate: int
     bins: int = 256
-    power: float = 0.4
+    power: float = DEFAULT_POWER
 
     lossless: ClassVar[bool] = True
 
@@ -114,7 +120,7 @@ class Stft:
     sample_rate: int
     size: int = 512
     hop: int = 256
-    power: float = 0.4
+    power: float = DEFAULT_POWER
 
     lossless: ClassVar[bool] = True
 

@@ -10,7 +10,7 @@ from mmdiff.modalities.audio.whitening import Whitening, measured
 
 def data(seed: int = 0, channels: int = 5) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    scale = 10.0 ** torch.arange(-2, channels - 2)[:, None]
+    scale = 10.0 ** (torch.arange(channels)[:, None] / 2 - 1)
     return scale * (torch.randn(6, channels, 40, generator=generator) + 2)
 
 
