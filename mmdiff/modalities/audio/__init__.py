@@ -1,0 +1,1 @@
+"""Sound: representations, whitening, levels, sample rates and channels."""
