@@ -108,12 +108,12 @@ def harmonicity(strength: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
     return (10 * torch.log10(share / (1 - share))).float()
 
 
-def cents(found: Float[Tensor, " b"], asked: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """How much higher the found pitches (MIDI) are, in cents."""
+def cents(found: Float[Tensor, "*b"], asked: Float[Tensor, "*c"]) -> Float[Tensor, "*d"]:
+    """How much higher the found pitches (MIDI) are, in cents; shapes broadcast."""
     return 100 * (found - asked)
 
 
-def folded(cents: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+def folded(cents: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """Errors in cents without whole octaves: -600 up to 600."""
     return torch.remainder(cents + 600, 1200) - 600
 
