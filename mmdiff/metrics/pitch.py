@@ -16,12 +16,13 @@ from torch import Tensor
 from mmdiff.metrics.intervals import Rate, wilson
 
 LOWEST, HIGHEST = 27.5, 5000.0  # Hz: from the lowest key of a piano to beyond its highest
-VOICED = 0.5  # white noise reaches about 0.2, clean notes of real instruments 0.9
-_FRAME = 0.5  # seconds, rounded to a power of two of samples: 18 periods of the lowest pitch
+VOICED = 0.5  # a second of white noise reaches 0.1, a tenth 0.2; notes of real instruments 0.8 to 1
+_FRAME = 0.5  # seconds, rounded to a power of two of samples: 14 periods of the lowest pitch
 _RUMBLE = 20.0  # Hz; what is below is not heard, and would hide where the autocorrelation first falls below 0
-_FINENESS = 4  # lags between two samples; with it the parabola is right within a cent up to HIGHEST
-# A pitch an octave lower must repeat this much better: every period is also two, three and more periods.
-_OCTAVE_COST = 0.06
+_FINENESS = 4  # lags between two samples; with it sines are read within 0.1 cents up to HIGHEST
+# A pitch an octave lower must repeat this much better: two periods are a period too. Of 762 notes of 24
+# instruments 99.0 % are within 50 cents with it; with a third of it 98.0 %, with a third more 99.0 %.
+_OCTAVE_COST = 0.09
 _NEAR = 0.1  # of a period: how far the second and the fourth period may be from where they should be
 _AS_STRONG = 0.8  # of the first period's likeness, else they have died away and say nothing
 _ROWS = 64  # worked on at once; bounds the memory
