@@ -14,6 +14,9 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from mmdiff.metrics.intervals import Rate as Rate
+from mmdiff.metrics.intervals import wilson
+
 _COLOURS = {  # sRGB in [0, 1]
     "red": (0.88, 0.14, 0.14),
     "orange": (0.98, 0.55, 0.0),
@@ -54,15 +57,6 @@ class Reading(NamedTuple):
     confidence: float = 0.0
 
 
-class Rate(NamedTuple):
-    """A share of successes with its 95 % interval (Wilson, 1927)."""
-
-    share: float
-    low: float
-    high: float
-    trials: int
-
-
 def judge(picture: UInt8[Tensor, "h w 3"]) -> Reading:
     """Reads one picture."""
     pixels = torch.as_tensor(picture).double() / 255
@@ -101,15 +95,6 @@ def agreement(readings: Sequence[Reading], truths: Sequence[Mapping[str, Any]]) 
     counts = {name: sum(row[i] for row in right) for i, name in enumerate(names)}
     counts["all"] = sum(all(row) for row in right)
     return {name: wilson(count, len(right)) for name, count in counts.items()}
-
-
-def wilson(successes: int, trials: int) -> Rate:
-    """The share of successes with the score interval that is right near 0 and 1 too (Wilson, 1927)."""
-    z = 1.959964  # 95 % of a normal distribution lies within
-    share = successes / trials
-    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2) / (1 + z**2 / trials)
-    return Rate(share, max(middle - half, 0.0), min(middle + half, 1.0), trials)
 
 
 def _coverage(

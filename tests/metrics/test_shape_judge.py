@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from mmdiff.data.shapes import shape
-from mmdiff.metrics.shapes import Reading, agreement, judge, wilson
+from mmdiff.metrics.shapes import Reading, agreement, judge
 
 
 def read(picture: np.ndarray) -> Reading:
@@ -81,9 +81,3 @@ def test_agreement_counts_none_as_wrong():
     for wrong in ([], [truth]):
         with pytest.raises(ValueError, match="expected"):
             agreement(readings, wrong)
-
-
-def test_the_interval_is_wilsons():
-    """Newcombe (1998, Statistics in Medicine 17, table I): 81 of 263 and 0 of 20."""
-    assert wilson(81, 263)[:3] == pytest.approx((81 / 263, 0.2553, 0.3662), abs=5e-5)
-    assert wilson(0, 20)[:3] == pytest.approx((0, 0, 0.1611), abs=5e-5)

@@ -145,22 +145,6 @@ def test_data_without_concepts_is_refused(tmp_path, capsys):
     assert "'style' and 'concept'" in capsys.readouterr().err
 
 
-@settings(deadline=None, max_examples=40)
-@given(n=st.integers(1, 300), data=st.data())
-def test_wilson_interval_holds_the_share_and_shrinks(n, data):
-    value = data.draw(st.integers(0, n)) / n
-    small, large = retrieval.wilson(value, n), retrieval.wilson(value, 4 * n)
-    assert 0 <= small.low <= value + 1e-12
-    assert value - 1e-12 <= small.high <= 1
-    assert large.high - large.low < small.high - small.low
-
-
-def test_wilson_against_the_published_example():
-    """Newcombe (1998, Statistics in Medicine 17:857), table I, method 3: 81 of 263."""
-    figure = retrieval.wilson(81 / 263, 263)
-    assert (round(figure.low, 4), round(figure.high, 4)) == (0.2553, 0.3662)
-
-
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 12), st.integers(1, 5), st.integers(0, 2**31))
 def test_figures_count_own_and_other_concepts(n, count, seed):

@@ -20,7 +20,6 @@ import argparse
 import hashlib
 import importlib
 import json
-import math
 import random
 import sys
 import time
@@ -40,6 +39,7 @@ from mmdiff.data.scan import scan
 from mmdiff.errors import UserError
 from mmdiff.files import replacing
 from mmdiff.generation.sheet import sheet
+from mmdiff.metrics.intervals import Figure, wilson
 from mmdiff.modalities.image import Image
 
 NEIGHBOURS = 10
@@ -62,26 +62,6 @@ class Real:
     data: bytes
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A share of ``n`` concepts with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f}  [{self.low:.3f}, {self.high:.3f}]  of {self.n}"
-
-
-def wilson(value: float, n: int, z: float = 1.96) -> Figure:
-    """A share with its score interval, which stays sensible at 0 and 1 (Wilson, 1927, JASA 22:209)."""
-    centre, spread = value + z * z / (2 * n), z * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return Figure(value, max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale), n)
-
-
 def nearest(queries: Float[Tensor, "n d"], index: Float[Tensor, "m d"], count: int) -> Int64[Tensor, "n k"]:
     """For each query the ``count`` rows of ``index`` with the largest cosine."""
     cosine = F.normalize(queries, dim=1) @ F.normalize(index, dim=1).T
@@ -96,9 +76,9 @@ def hits(neighbours: Int64[Tensor, "n k"], asked: Int64[Tensor, " n"]) -> Bool[T
 def figures(found: Bool[Tensor, "n n"]) -> tuple[Figure, Figure]:
     """The share of pictures that find their own concept, and the floor: the concept of another picture."""
     n = len(found)
-    own = float(found.diagonal().float().mean())
-    others = (float(found.sum()) - own * n) / max(1, n * (n - 1))
-    return wilson(own, n), wilson(others, n)
+    own = int(found.diagonal().sum())
+    others = (int(found.sum()) - own) / max(1, n - 1)
+    return Figure(*wilson(own, n)), Figure(*wilson(others, n))
 
 
 def network() -> nn.Module:
@@ -204,7 +184,7 @@ def ceiling(found: Mapping[str, Mapping[str, bool]]) -> Figure | None:
         for concept, hit in outcomes.items():
             by_concept.setdefault(concept, []).append(hit)
     shares = [sum(each) / len(each) for each in by_concept.values()]
-    return wilson(sum(shares) / len(shares), len(shares)) if shares else None
+    return Figure(*wilson(sum(shares), len(shares))) if shares else None
 
 
 def task(data: Path, style: str, concepts: int, seed: int, cache: Path) -> Task:
@@ -252,7 +232,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "features": FEATURES,
         "seed": options.seed,
         "ceiling": ceiling(each),
-        "ceilings": {style: wilson(sum(o.values()) / len(o), len(o)) for style, o in each.items()},
+        "ceilings": {style: Figure(*wilson(sum(o.values()), len(o))) for style, o in each.items()},
     }
     asked = [what.real[what.style][concept] for concept in what.asked]
     if options.run is None:

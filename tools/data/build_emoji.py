@@ -8,23 +8,19 @@ Up to 32 pixels every style has a source that needs no enlarging; up to 64 googl
 packages (136 MB more); beyond that they are left out, and beyond 256 fluent-3d too.
 """
 
-import argparse
-import hashlib
-import json
 import re
-import sys
-import tarfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import PIL
 from PIL import Image
 
 from mmdiff.errors import UserError
-from mmdiff.files import remove, replacing, temporary
+from tools.data import folder as folders
 from tools.data.emoji_styles import EMOJIBASE, RESVG, Concept, Source, concepts_of, open_styles
-from tools.data.packages import FetchError, Say, fetch, unpack
+from tools.data.folder import command, counted, making, write_rows
+from tools.data.packages import Say, fetch, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,45 +59,29 @@ def on_white(image: Image.Image, size: int) -> Image.Image:
 def draw(
     folder: Path, concepts: Mapping[str, Concept], sources: Mapping[str, Source], size: int
 ) -> list[str]:
-    """Writes all pictures and ``metadata.jsonl`` into ``folder``; returns the rows, one JSON object each.
-
-    The rows are sorted by file name, so that equal packages give equal bytes.
-    """
-    rows = {}
+    """Writes all pictures and ``metadata.jsonl`` into ``folder``; returns its lines."""
+    rows = []
     for style in sources:
-        (folder / style).mkdir(parents=True)
-    for concept, info in counted(concepts):
+        (folder / style).mkdir()
+    for concept, info in counted(list(concepts.items()), "concepts drawn"):
         for style, get in sources.items():
             image = get(concept, size)
             if image is not None:
                 name = f"{style}/{concept}.png"
                 on_white(image, size).save(folder / name, optimize=True)
                 text = {"file_name": name, "text": info["text"], "tags": info["tags"]}
-                rows[name] = {**text, "style": style, "group": info["group"], "concept": concept}
-    lines = [json.dumps(rows[name], ensure_ascii=False) for name in sorted(rows)]
-    (folder / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="\n")
-    return lines
-
-
-def counted(concepts: Mapping[str, Concept]) -> Iterator[tuple[str, Concept]]:
-    """Gives the items and shows on stderr how far it is: in place on a terminal, else at every quarter."""
-    live, total = sys.stderr.isatty(), len(concepts)
-    every = 50 if live else -(-total // 4)
-    for done, item in enumerate(concepts.items(), 1):
-        yield item
-        if done == total or done % every == 0:
-            end = "\r" if live and done < total else "\n"
-            print(f"{done} of {total} concepts drawn", file=sys.stderr, end=end, flush=True)
+                rows.append({**text, "style": style, "group": info["group"], "concept": concept})
+    return write_rows(folder, rows)
 
 
 def digest(folder: Path, rows: list[str]) -> str:
     """SHA-256 over all rows and pixels, which stay equal when only the PNG compression differs."""
-    total = hashlib.sha256()
-    for row in rows:
-        total.update(row.encode())
-        with Image.open(folder / json.loads(row)["file_name"]) as image:
-            total.update(image.tobytes())
-    return total.hexdigest()
+
+    def pixels(name: str) -> bytes:
+        with Image.open(folder / name) as image:
+            return image.tobytes()
+
+    return folders.digest(rows, pixels)
 
 
 def attribution(styles: set[str], licences: Mapping[str, str], emojibase: str, apache: str) -> str:
@@ -129,20 +109,6 @@ def attribution(styles: set[str], licences: Mapping[str, str], emojibase: str, a
     return head + "".join(f"\n{rule}\n{name}\n\n{text}" for name, text in texts.items())
 
 
-def pack(folder: Path, path: Path) -> None:
-    """Writes ``folder`` as a plain tar with one top folder; its bytes depend on names and contents alone."""
-
-    def plain(info: tarfile.TarInfo) -> tarfile.TarInfo:
-        info.uid = info.gid = 0
-        info.uname = info.gname = ""
-        info.mtime = 1577836800  # 2020-01-01
-        info.mode = 0o755 if info.isdir() else 0o644
-        return info
-
-    with replacing(path) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as box:
-        box.add(folder, path.stem, filter=plain)
-
-
 def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
     """Makes the folder ``out``, which appears only when it is complete; returns its rows.
 
@@ -152,24 +118,16 @@ def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
     """
     if size < 1:
         raise UserError(f"--size {size}: expected a number of pixels of at least 1")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out {out}: it is there already; remove it to build it anew")
-    base = unpack(fetch(EMOJIBASE, cache, say), re.compile(r"LICENSE|en/(data|messages)\.json"))
-    concepts = concepts_of(base)
-    sources, licences = open_styles(size, concepts, cache, say)
-    apache = (ROOT / "LICENSE").read_text("utf-8")
-    text = attribution(set(sources), licences, base["LICENSE"].decode(), apache)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = temporary(out)
-    remove(part)
-    try:
+    with making(out) as part:
+        base = unpack(fetch(EMOJIBASE, cache, say), re.compile(r"LICENSE|en/(data|messages)\.json"))
+        concepts = concepts_of(base)
+        sources, licences = open_styles(size, concepts, cache, say)
+        apache = (ROOT / "LICENSE").read_text("utf-8")
+        text = attribution(set(sources), licences, base["LICENSE"].decode(), apache)
         rows = draw(part, concepts, sources, size)
         (part / "ATTRIBUTION.txt").write_text(text, "utf-8")
         if size == REFERENCE_SIZE:
             say(compare(digest(part, rows)))
-        part.replace(out)
-    finally:
-        remove(part)
     return rows
 
 
@@ -183,22 +141,14 @@ def compare(found: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 done, 1 failed while working, 2 the input was wrong."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="emoji", description=__doc__, formatter_class=formatter)
-    add = parser.add_argument
-    add("--out", type=Path, metavar="DIR", default="emoji", help="the folder to make (default: %(default)s)")
-    add("--size", type=int, metavar="N", default=32, help="pixels of a side (default: %(default)s)")
-    add("--tar", type=Path, metavar="FILE", help="pack the folder into a tar file too")
-    cache = Path.home() / ".cache" / "mmdiff" / "packages"
-    add("--cache", type=Path, metavar="DIR", default=cache, help="keeps the packages (default: %(default)s)")
+    parser = folders.parser("emoji", __doc__)
+    parser.add_argument(
+        "--size", type=int, metavar="N", default=32, help="pixels of a side (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
-    try:
-        rows = [json.loads(row) for row in build(options.out, options.size, options.cache, print)]
-        if options.tar:
-            pack(options.out, options.tar)
-    except (UserError, FetchError, OSError) as error:
-        print(f"emoji: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+    rows = command("emoji", options, lambda: build(options.out, options.size, options.cache, print))
+    if isinstance(rows, int):
+        return rows
     styles = Counter(row["style"] for row in rows)
     print(f"{options.out}: {len(rows)} pictures of {len({row['concept'] for row in rows})} concepts")
     print(", ".join(f"{style} {count}" for style, count in styles.most_common()))
