@@ -1,6 +1,7 @@
 """The training-step bench with small nets in place of the real ones, and the real ones only counted."""
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -30,12 +31,13 @@ SMALL = Case(
     shipped="peer",
     layer=lambda: nn.Conv2d(4, 4, 3, padding=1, bias=False),
     layer_shape=(4, 8, 8),
+    batch=4,
 )
 
 
 def test_the_last_line_is_the_report(monkeypatch, capsys):
     monkeypatch.setitem(train_step.CASES, "2d", SMALL)
-    assert train_step.main(["--rounds", "2", "--steps", "1", "--batch", "4", "--no-compile", "--json"]) == 0
+    assert train_step.main(["--rounds", "2", "--steps", "1", "--no-compile", "--json"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(found["peers"]) == {"peer", "peer, tuned"}
     assert found["best_peer"] == max(found["peers"].values())
@@ -44,11 +46,11 @@ def test_the_last_line_is_the_report(monkeypatch, capsys):
     assert found["ratio_shipped"] == pytest.approx(found["ours"] / found["shipped"])
     assert found["ceiling_share"] == pytest.approx(found["ours"] / found["ceiling"])
     assert [len(each) for each in found["seconds"].values()] == [2] * 4
-    rate, work = found["pictures_per_second"]["mmdiff"], found["flops"]["mmdiff"]
+    rate, work = found["samples_per_second"]["mmdiff"], found["flops"]["mmdiff"]
     assert found["ours"] == pytest.approx(3 * rate * work / 1e9)
 
 
-@pytest.mark.parametrize(("rank", "expected"), [("1d", "2d"), ("2", "2d")])
+@pytest.mark.parametrize(("rank", "expected"), [("3d", "1d, 2d"), ("2", "1d, 2d")])
 def test_a_rank_without_a_case_is_one_line(capsys, rank, expected):
     assert train_step.main(["--rank", rank]) == 2
     assert capsys.readouterr().err == f"train_step: --rank {rank}: expected one of {expected}\n"
@@ -60,7 +62,7 @@ def test_a_missing_peer_says_how_to_install_it():
 
 
 def test_a_convolution_counts_two_flops_a_product():
-    layer = train_step.convolution()
+    layer = train_step.CASES["2d"].layer()
     assert train_step.forward_flops(layer, flat, (128, 32, 32)) == 2 * 128 * 128 * 9 * 32 * 32
 
 
@@ -96,11 +98,21 @@ def test_runners_take_turns_after_a_warm_up():
     assert len(train_step.race(runners, rounds=100, steps=1, seconds=0)["a"]) == 1
 
 
+def test_series_have_no_channels_last():
+    contender = Contender("x", lambda: nn.Conv1d(3, 3, 3, padding=1), flat, tuned=True)
+    train_step.training(contender, (3, 8), 2, compiled=False).step()
+    case = replace(SMALL, layer=lambda: layer, layer_shape=(4, 8))
+    layer = nn.Conv1d(4, 4, 3, padding=1)
+    train_step.limit(case, 2).step()
+    assert layer.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.slow
-def test_forward_flops_are_equal_within_eight_percent():
+@pytest.mark.parametrize("rank", train_step.CASES)
+def test_forward_flops_are_equal_within_eight_percent(rank):
     pytest.importorskip("diffusers")
     pytest.importorskip("denoising_diffusion_pytorch")
-    case = train_step.CASES["2d"]
+    case = train_step.CASES[rank]
     counts = [
         train_step.forward_flops(contender.build(), contender.call, case.shape)
         for contender in (*case.ours, *case.peers)

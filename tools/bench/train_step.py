@@ -1,17 +1,19 @@
 """How fast is a training step? This project beside its peers and the machine's own limit, in one run.
 
   python tools/bench/train_step.py --rank 2d
-  python tools/bench/train_step.py --rank 2d --json | tail -1
+  python tools/bench/train_step.py --rank 1d --json | tail -1
 
-All nets learn the same task, to predict the noise in a 32x32x3 picture (MSE, AdamW, no condition), at
-the same batch size and about equal forward FLOPs, as torch counts them. A step is forward, backward and
+All nets learn the same task, to predict the noise (MSE, AdamW, no condition) in a picture of 32x32x3 (2d)
+or in a spectrogram of 80 bins and 256 frames (1d), at the same batch size and about equal forward FLOPs, as
+torch counts them. A step is forward, backward and
 optimiser; its work is taken as three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in
 which the contenders take turns:
 
-  ours       mmdiff's U-Net of size base: patches of 2, bf16, channels_last, compiled, fused AdamW
-  shipped    diffusers' UNet2DModel as its training script runs it: fp32, heads of 8, not compiled
-  ... tuned  a peer as well as it can be: bf16, channels_last, heads of 64, compiled, fused AdamW
-  ceiling    one bf16 3x3 convolution of 128 channels, forward and backward: what this machine gives at most
+  ours       mmdiff's U-Net (2d: size base, patches of 2): bf16, channels_last, compiled, fused AdamW
+  shipped    diffusers' UNet2DModel or UNet1DModel as users get it: fp32, narrow heads, not compiled
+  ... tuned  a peer as well as it can be: bf16, channels_last, heads of 64 where it has a choice, compiled,
+             fused AdamW
+  ceiling    one bf16 convolution, 3 wide along each axis, forward and backward: what this machine gives
 
 Other work on the machine changes the figures and even their order: compare within one run on a quiet machine.
 Compiling takes about a minute for each net. The peers are installed by: pip install 'mmdiff[bench]'
@@ -64,6 +66,7 @@ class Case:
     shipped: str  # name of the peer that users get
     layer: Callable[[], nn.Module]  # sets the limit
     layer_shape: tuple[int, ...]
+    batch: int
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ def peer(module: str, name: str) -> Any:
         raise UserError(f"{error}: pip install 'mmdiff[bench]'") from None
 
 
-def unet(shape: Shape) -> nn.Module:
-    return UNet(3, (2, 3), shape)
+def unet(channels: int, axes: Sequence[int], shape: Shape) -> nn.Module:
+    return UNet(channels, axes, shape)
 
 
 def ours(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
@@ -122,18 +125,58 @@ def lucid_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
     return net(x, 999 * clock)
 
 
-def convolution() -> nn.Module:
-    return nn.Conv2d(128, 128, 3, padding=1, bias=False)
+def diffusers_series() -> nn.Module:
+    """Its default blocks, which attend in heads of 32 at the coarsest level, wider."""
+    net: nn.Module = peer("diffusers", "UNet1DModel")(
+        sample_size=SERIES[1],
+        in_channels=SERIES[0],
+        out_channels=SERIES[0],
+        extra_in_channels=288,  # its Fourier features of the clock; its own default does not run
+        block_out_channels=(144, 144, 288),
+    )
+    return net
 
 
+def diffusers_series_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
+    return net(x, clock, return_dict=False)[0]
+
+
+def lucid_series(head: int) -> nn.Module:
+    """Its attention has 128 channels, by default 4 heads of 32."""
+    kind = peer("denoising_diffusion_pytorch", "Unet1D")
+    net: nn.Module = kind(
+        176, dim_mults=(1, 2), channels=SERIES[0], attn_dim_head=head, attn_heads=128 // head
+    )
+    return net
+
+
+SERIES = (80, 256)  # bins, frames
+PICTURE = (3, 32, 32)
 PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
+FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
 CASES = {
+    "1d": Case(
+        shape=SERIES,
+        ours=(Contender("mmdiff", partial(unet, SERIES[0], (2,), FRAMES), ours, tuned=True),),
+        peers=(
+            Contender("diffusers", diffusers_series, diffusers_series_call, tuned=False),
+            Contender("diffusers, tuned", diffusers_series, diffusers_series_call, tuned=True),
+            Contender("denoising_diffusion_pytorch", partial(lucid_series, 32), lucid_call, tuned=False),
+            Contender(
+                "denoising_diffusion_pytorch, tuned", partial(lucid_series, 64), lucid_call, tuned=True
+            ),
+        ),
+        shipped="diffusers",
+        layer=partial(nn.Conv1d, 256, 256, 3, padding=1, bias=False),
+        layer_shape=(256, SERIES[1]),
+        batch=16,
+    ),
     "2d": Case(
-        shape=(3, 32, 32),
+        shape=PICTURE,
         ours=(
-            Contender("mmdiff", partial(unet, PATCHES), ours, tuned=True),
-            Contender("mmdiff, no patches", partial(unet, PIXELS), ours, tuned=True),
+            Contender("mmdiff", partial(unet, 3, (2, 3), PATCHES), ours, tuned=True),
+            Contender("mmdiff, no patches", partial(unet, 3, (2, 3), PIXELS), ours, tuned=True),
         ),
         peers=(
             Contender("diffusers", partial(diffusers_unet, 8), diffusers_call, tuned=False),
@@ -144,8 +187,9 @@ CASES = {
             ),
         ),
         shipped="diffusers",
-        layer=convolution,
+        layer=partial(nn.Conv2d, 128, 128, 3, padding=1, bias=False),
         layer_shape=(128, 32, 32),
+        batch=32,
     ),
 }
 
@@ -168,8 +212,7 @@ def training(contender: Contender, shape: Sequence[int], batch: int, compiled: b
     clock = torch.rand(batch)
     cast: Callable[[], Any] = nullcontext
     if contender.tuned:
-        net = net.to(memory_format=torch.channels_last)
-        x, noise = (value.contiguous(memory_format=torch.channels_last) for value in (x, noise))
+        net, x, noise = net.to(memory_format=torch.channels_last), laid_out(x), laid_out(noise)
         cast = partial(torch.autocast, "cpu", torch.bfloat16)
         if compiled:
             net.compile()
@@ -185,13 +228,17 @@ def training(contender: Contender, shape: Sequence[int], batch: int, compiled: b
     return Runner(contender.name, step, PASSES * forward * batch, forward)
 
 
+def laid_out(x: Tensor) -> Tensor:
+    """Channels last, where there is such a layout."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
 def limit(case: Case, batch: int) -> Runner:
     """Forward and backward of the case's layer alone, all in bf16."""
     layer = case.layer()
     forward = forward_flops(layer, lambda net, x, clock: net(x), case.layer_shape)
     layer = layer.to(torch.bfloat16).to(memory_format=torch.channels_last)
-    x = torch.randn(batch, *case.layer_shape, dtype=torch.bfloat16)
-    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = laid_out(torch.randn(batch, *case.layer_shape, dtype=torch.bfloat16)).requires_grad_()
     gradient = torch.randn_like(x)
 
     def step() -> None:
@@ -251,7 +298,7 @@ def report(
         "peers": peers,
         "variants": {contender.name: speed[contender.name] for contender in case.ours},
         "flops": {r.name: r.forward for r in runners},
-        "pictures_per_second": {r.name: batch / statistics.median(times[r.name]) for r in runners},
+        "samples_per_second": {r.name: batch / statistics.median(times[r.name]) for r in runners},
         "seconds": {name: list(each) for name, each in times.items()},
         "batch": batch,
         "shape": list(case.shape),
@@ -265,7 +312,7 @@ def show(found: Mapping[str, Any]) -> None:
     print(f"{'':<36}{'GFLOP/sample':>13}{'samples/s':>11}{'GFLOP/s':>9}")
     speed = found["variants"] | found["peers"] | {"ceiling": found["ceiling"]}
     for name in sorted(speed, key=lambda key: -speed[key]):
-        work, rate = found["flops"][name] / GIGA, found["pictures_per_second"][name]
+        work, rate = found["flops"][name] / GIGA, found["samples_per_second"][name]
         print(f"{name:<36}{work:>13.2f}{rate:>11.1f}{speed[name]:>9.0f}")
     print(
         f"ours is {found['ratio_best_peer']:.2f} x {found['best_peer_name']}, "
@@ -273,13 +320,16 @@ def show(found: Mapping[str, Any]) -> None:
     )
 
 
-def bench(rank: str, batch: int, rounds: int, steps: int, seconds: float, compiled: bool) -> dict[str, Any]:
+def bench(
+    rank: str, batch: int | None, rounds: int, steps: int, seconds: float, compiled: bool
+) -> dict[str, Any]:
     """Runs one case. Raises UserError when there is none for the rank, or a peer is missing."""
     if rank not in CASES:
         raise UserError(f"--rank {rank}: expected one of {', '.join(CASES)}")
+    case = CASES[rank]
+    batch = case.batch if batch is None else batch
     if min(batch, rounds, steps) < 1:
         raise UserError(f"--batch {batch}, --rounds {rounds}, --steps {steps}: expected at least 1 each")
-    case = CASES[rank]
     contenders = (*case.ours, *case.peers)
     runners = [training(contender, case.shape, batch, compiled) for contender in contenders]
     runners.append(limit(case, batch))
@@ -291,8 +341,8 @@ def main(arguments: list[str] | None = None) -> int:
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
     add = parser.add_argument
-    add("--rank", default="2d", metavar="1d|2d|3d", help="axes of the data (default: %(default)s)")
-    add("--batch", type=int, default=32, metavar="N", help="samples in a step (default: %(default)s)")
+    add("--rank", default="2d", metavar="1d|2d", help="axes of the data (default: %(default)s)")
+    add("--batch", type=int, metavar="N", help="samples in a step (default: 16 in 1d, 32 in 2d)")
     add("--rounds", type=int, default=5, metavar="N", help="turns of each contender (default: %(default)s)")
     add("--steps", type=int, default=2, metavar="N", help="steps in a turn (default: %(default)s)")
     add("--seconds", type=float, default=300, metavar="S", help="no turns after that (default: %(default)s)")
