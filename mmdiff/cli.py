@@ -17,7 +17,7 @@ from mmdiff.commands import VERBS, Verb
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
-DESCRIPTION = "Train diffusion models on your own pictures and sample from them, on any machine."
+DESCRIPTION = "Train diffusion models on your own pictures and sounds and sample from them, on any machine."
 EXAMPLES = """\
 start here:
   mmdiff demo                                        train a small model, see what it draws
