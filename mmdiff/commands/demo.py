@@ -5,7 +5,6 @@ from pathlib import Path
 
 from mmdiff.commands.verb import Verb
 
-
 DEMOS = ("image", "audio")
 
 

@@ -96,7 +96,9 @@ def extent(args: argparse.Namespace, modality: "Modality") -> str | None:
     """How large samples are to be, in the words of their modality; None when it was not said."""
     for name in ("size", "seconds"):
         if getattr(args, name) is not None and name != modality.extent:
-            raise UserError(f"--{name}: this run makes {modality.noun}, which have --{modality.extent} instead")
+            raise UserError(
+                f"--{name}: this run makes {modality.noun}, which have --{modality.extent} instead"
+            )
     return args.size if args.seconds is None else f"{args.seconds!r}s"
 
 

@@ -18,7 +18,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True)
 class Used:
-    """A file that was decoded: where it is, and what the modality says of it (width and height, seconds, ...)."""
+    """A file that was decoded: where it is, and what the modality says of it (width and height, ...)."""
 
     entry: Entry
     facts: Mapping[str, Any]

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from PIL import Image as Pillow
 from torch import Tensor
@@ -35,7 +35,7 @@ class Modality(Protocol):
     whitens: ClassVar[bool]
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Self:
+    def of(cls, recipe: Recipe) -> "Modality":
         """The modality at the size that a recipe gives. Raises UserError that names the key."""
 
     @property
@@ -50,7 +50,7 @@ class Modality(Protocol):
     def seconds_per_position(self) -> float | None:
         """How far apart two positions of the last axis are in time; None where that axis is not time."""
 
-    def sized(self, size: str) -> Self:
+    def sized(self, size: str) -> "Modality":
         """The same at another size. Raises UserError."""
 
     def read(self, data: bytes, name: str = ...) -> Sample:

@@ -12,7 +12,8 @@ class Sample:
     """A sample as people see or hear it, and what is known about it.
 
     Attributes:
-        value: a picture is uint8 [h w 3], sRGB, upright, without alpha; a sound is float32 [c s], full scale 1.
+        value: a picture is uint8 [h w 3], sRGB, upright, without alpha; a sound is float32 [c s], of which 1
+            is full scale.
         columns: metadata, for example `text`.
         sample_rate: of a sound, Hz; 0 for what has none.
     """

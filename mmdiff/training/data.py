@@ -2,9 +2,9 @@
 
 Position 0, 1, 2, ... counts the samples that a run has seen, over all epochs and all processes.  The position
 says which sample is read (through the epoch's permutation), which part of a long one, which noise is drawn,
-which conditions are withheld and whether a picture is mirrored.  So a run is resumed by one number, any number of loader
-workers gives the same batches, and ``w`` processes that each take every ``w``-th position see together what
-one would see.
+which conditions are withheld and whether a picture is mirrored.  So a run is resumed by one number, any
+number of loader workers gives the same batches, and ``w`` processes that each take every ``w``-th position
+see together what one would see.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ Parts = tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], int, Tensor 
 
 
 class Positions(Dataset[Parts]):
-    """Maps a global position to the parts of its sample: window, noise, ids, which ids are given, position, valid.
+    """Maps a global position to its sample: window, noise, ids, which ids are given, position, valid.
 
     Args:
         source: the samples.

@@ -89,7 +89,9 @@ def _made(recipe: Recipe) -> Source:
     """The source that code makes, under its name in the recipe. Raises UserError."""
     made, data = _MADE[recipe.data.source], recipe.data
     if recipe.modality != made.modality:
-        raise UserError(f"data.source: {data.source!r} is {made.modality}, the recipe's modality is {recipe.modality}")
+        raise UserError(
+            f"data.source: {data.source!r} is {made.modality}, expected modality {recipe.modality}"
+        )
     if data.channels != 1:
         raise UserError(f"data.channels: got {data.channels}, expected 1 with data.source {data.source!r}")
     return made.source(recipe.training.seed, data)
