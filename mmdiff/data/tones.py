@@ -129,7 +129,7 @@ def _envelope(time: Float[Tensor, " s"], attack: float, length: float) -> Float[
 
 
 class Tones:
-    """The first `length` notes of a seed, with the interface of `Shapes`; each is made once, when asked for."""
+    """The first `length` notes of a seed, with the interface of `Shapes`; each is made when asked for."""
 
     def __init__(
         self, seed: int, length: int, sample_rate: int = 16000, seconds: float = 1.0, cache_mb: int = 2048
