@@ -1,11 +1,15 @@
 """The demonstrations end to end, with a training that is far too short."""
 
 import re
+from pathlib import Path
 
 from PIL import Image
 
+from mmdiff import cli
+from mmdiff.commands import demo as commands
 from mmdiff.data import shapes, tones
 from mmdiff.data.sounds import decoded
+from mmdiff.training import demo as demos
 from mmdiff.training.demo import SHOWN, captions, demo, notes
 
 SHORT = [
@@ -53,6 +57,15 @@ def test_the_demo_of_sound_leaves_notes_to_hear_and_judged_shares(tmp_path):
     assert (tmp_path / "grid.png").exists()
     for cents in (20, 50):
         assert any(re.match(rf"within {cents} +\d+% of 96 notes.*95 % interval", line) for line in said)
+
+
+def test_all_runs_each_in_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
+    assert set(commands.DEMOS) == set(demos.DEMOS)
+    monkeypatch.setattr(demos, "demo", lambda what, out: out / what)
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 0
+    assert cli.main(["demo", "audio", "--out", str(tmp_path)]) == 0
+    said = [Path(line).relative_to(tmp_path).as_posix() for line in capsys.readouterr().out.splitlines()]
+    assert said == ["image/image", "audio/audio", "audio"]
 
 
 def test_the_asked_notes_differ_and_cover_pitches_timbres_and_levels():
