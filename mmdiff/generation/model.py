@@ -59,14 +59,10 @@ class Model(nn.Module):
         column = (channels, *(1,) * len(sizes))
         self.register_buffer("mean", torch.zeros(column) if self.modality.whitens else None)
         self.register_buffer("std", torch.ones(column) if self.modality.whitens else None)
-        net = UNet(
-            channels,
-            range(2, 2 + len(sizes)),
-            shape_of(recipe.net),
-            self.conditions.width,
-            self.conditions.token_width,
-            seconds=self.modality.seconds_per_position,
-        )
+        axes, seconds = range(2, 2 + len(sizes)), self.modality.seconds_per_position
+        timed = {} if seconds is None else {"seconds": seconds}
+        width, tokens = self.conditions.width, self.conditions.token_width
+        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, **timed)
         self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
 
     def whiten(self, x0: Tensor) -> Tensor:
