@@ -37,16 +37,21 @@ class Data:
     """What to learn from."""
 
     path: str | None = None  # a folder or tar; `--data` sets it
-    source: Annotated[str, OneOf("folder", "shapes")] = "folder"  # "shapes" are drawn by code
-    size: Size = "32x32"
-    flip: bool = False  # mirror half of the samples left to right
+    source: Annotated[str, OneOf("folder", "shapes", "tones")] = "folder"  # the others are made by code
+    size: Size = "32x32"  # of pictures
+    sample_rate: Count = 16_000  # of sounds, Hz
+    channels: Count = 1  # of sounds
+    seconds: Annotated[float, Range(above=0)] = 1.0  # of sounds: what training sees of one at a time
+    representation: str = "mdct"  # of sounds, such as mdct(bins=256) or stft(size=512, hop=256)
+    level: Annotated[str, OneOf("none", "clip", "peak", "rms", "loudness")] = "none"  # of sounds drawn
+    flip: bool = False  # mirror half of the pictures left to right
     max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
     captions: str = "text"  # the metadata column used as caption
     alternatives: str | None = None  # a metadata column with a list of further captions
     alternative_share: Share = 0.0  # how often one of the alternatives is the caption
     workers: Whole = 0  # processes that read ahead
     cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
-    length: Count = 20_000  # samples of source "shapes"
+    length: Count = 20_000  # samples of the sources "shapes" and "tones"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import mmdiff
 from mmdiff import cli
+from mmdiff import recipe as recipes
 from mmdiff.commands.sample import file_name
 from mmdiff.errors import UserError
 from mmdiff.run import Run, commit, create
@@ -22,7 +23,7 @@ PROMISED = {
     "train": {"RECIPE", "--data", "--run", "--set", "--devices"},
     "sample": {
         *("RUN", "--prompt", "--condition", "-n", "--steps", "--sampler", "--grid", "--guidance", "--seed"),
-        *("--size", "--weights", "--format", "--sheet", "--out"),
+        *("--size", "--seconds", "--weights", "--format", "--sheet", "--out"),
     },
     "data": set(),
     "data audit": {"PATH", "--modality", "--max-bad", "--json"},
@@ -82,6 +83,7 @@ def test_help_teaches(capsys, words):
         ("sample x --seed -1", 2, "argument --seed: got '-1', expected a whole number of at least 0"),
         ("sample x --guidance nan", 2, "argument --guidance: got 'nan', expected a number of at least 0"),
         ("sample x --size 32", 2, "argument --size: size '32': expected WIDTHxHEIGHT in pixels"),
+        ("sample x --seconds 0", 2, "argument --seconds: got '0', expected a number above 0"),
         ("sample x --condition google", 2, "argument --condition: got 'google', expected NAME=VALUE"),
         ("sample x --format gif", 2, "unknown --format 'gif'"),
         ("sample nowhere", 2, "nowhere: is not a run folder, expected a recipe.yaml in it"),
@@ -95,6 +97,7 @@ def test_help_teaches(capsys, words):
         ("inspect nowhere.png", 2, "nowhere.png: no such file or folder"),
         ("regenerate nowhere.png", 2, "nowhere.png: no such file or folder"),
         ("demo vidoe", 2, "unknown demo 'vidoe'"),
+        ("demo audoi", 2, "unknown demo 'audoi'; did you mean 'audio'?"),
     ],
 )
 def test_wrong_input_is_one_line_that_helps(capsys, monkeypatch, tmp_path, line, code, says):
@@ -170,14 +173,12 @@ def test_recipe_list_and_show_and_validate(capsys, tmp_path):
     assert capsys.readouterr().out.endswith("mine.yaml: valid\n")
 
 
-@pytest.mark.parametrize("name", ["image/emoji", "image/folder", "image/shapes"])
+@pytest.mark.parametrize("name", recipes.builtin_names())
 def test_built_in_recipes_are_valid(capsys, name):
     assert cli.main(["recipe", "validate", name]) == 0
 
 
 def test_inspect_a_run_and_a_checkpoint(capsys, tmp_path):
-    from mmdiff import recipe as recipes
-
     run = create(tmp_path / "run", recipes.load("image/shapes"))
     for step in (1, 2):
         commit(

@@ -45,6 +45,7 @@ VERB = Verb(
 examples:
   mmdiff data audit holiday-pictures
   mmdiff data audit emoji.tar --max-bad 0 --json
+  mmdiff data audit recordings --modality audio
 
 exit code: 0 when it can be used, 2 when more than the allowed share would be lost
 """,

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from mmdiff.commands.verb import Verb
 
+DEMOS = ("image", "audio")
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["image", "all"],
+        choices=[*DEMOS, "all"],
         default="all",
         metavar="DEMO",
-        help="image or all (default)",
+        help="image, audio or all (default)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to (default: demo)"
@@ -21,21 +23,23 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mmdiff.training.demo import demo_image
+    from mmdiff.training.demo import demo
 
-    print(demo_image(args.out))
+    for what in DEMOS if args.what == "all" else [args.what]:
+        print(demo(what, args.out / what if args.what == "all" else args.out))
     return 0
 
 
 VERB = Verb(
-    summary="train a small model here and now, and show what it draws",
+    summary="train small models here and now, and show what they draw",
     examples="""\
 examples:
-  mmdiff demo                       everything, into the folder demo/
+  mmdiff demo                       everything, into demo/image and demo/audio
   mmdiff demo image --out /tmp/demo
+  mmdiff demo audio --out /tmp/notes
 
-It takes about four minutes on two cores and draws its own training pictures, coloured shapes with captions.
-Open the index.html that it leaves. Interrupted, the same command goes on.
+Each takes minutes on two cores and makes its own training data: coloured shapes with captions, and notes of a
+known pitch and timbre. Open the index.html that it leaves. Interrupted, the same command goes on.
 """,
     options=options,
     work=run,

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, scale, seed, setting, size
+from mmdiff.commands.verb import Verb, count, scale, seconds, seed, setting, size
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
 if TYPE_CHECKING:
     from mmdiff.generation.pipeline import Generated
+    from mmdiff.modalities import Modality
 
 LONGEST = 60  # characters of a prompt that a file name keeps
 
@@ -42,20 +43,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--grid", metavar="NAME", help="how the steps are spread, such as karras *")
     add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
-    add("--size", type=size, metavar="WxH", help="in pixels *")
+    add("--size", type=size, metavar="WxH", help="of pictures, in pixels *")
+    add("--seconds", type=seconds, metavar="S", help="of sounds, how long they are *")
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
     add(
         "--format",
-        choices=["png", "jpg", "webp"],
-        default="png",
+        choices=["png", "jpg", "webp", "wav", "flac", "ogg", "mp3"],
         metavar="TYPE",
-        help="png (default), jpg, webp",
+        help="png (default), jpg, webp; wav (default), flac, ogg, mp3",
     )
     add(
         "--sheet",
         type=Path,
         metavar="FILE",
-        help="also write one PNG that shows all samples with their prompts",
+        help="also write one PNG that shows all samples with their prompts; sounds as spectrograms",
     )
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where to (default: out)")
 
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from mmdiff.generation.pipeline import load
 
     pipeline = load(args.run, weights=args.weights)
+    modality = pipeline.model.modality
+    asked, kind = extent(args, modality), suffix(args.format, modality)
     paths, done = [], []
     with shown("call") as progress:
         generated = pipeline.sample(
@@ -74,19 +77,38 @@ def run(args: argparse.Namespace) -> int:
             grid=args.grid,
             guidance=args.guidance,
             seed=args.seed,
-            size=args.size,
+            size=asked,
             progress=progress,
             **conditions(args.condition, pipeline.recipe.conditions),
         )
         args.out.mkdir(parents=True, exist_ok=True)
         for one in generated:
-            paths.append(args.out / f"{file_name(one.prompt, one.seed, one.index)}.{args.format}")
+            paths.append(args.out / f"{file_name(one.prompt, one.seed, one.index)}{kind}")
             one.save(paths[-1])
             done.append(one)
     if args.sheet:
         paths.append(write_sheet(done, args.sheet))
     print(*paths, sep="\n")
     return 0
+
+
+def extent(args: argparse.Namespace, modality: "Modality") -> str | None:
+    """How large samples are to be, in the words of their modality; None when it was not said."""
+    for name in ("size", "seconds"):
+        if getattr(args, name) is not None and name != modality.extent:
+            raise UserError(
+                f"--{name}: this run makes {modality.noun}, which have --{modality.extent} instead"
+            )
+    return args.size if args.seconds is None else f"{args.seconds!r}s"
+
+
+def suffix(kind: str | None, modality: "Modality") -> str:
+    """The extension of the files, with the dot."""
+    if kind is not None and kind not in modality.formats:
+        raise UserError(
+            f"--format {kind}: this run makes {modality.noun}; expected {', '.join(modality.formats)}"
+        )
+    return modality.suffix if kind is None else f".{kind}"
 
 
 def conditions(given: Sequence[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:
@@ -136,6 +158,7 @@ examples:
   mmdiff sample runs/emoji --prompt "red heart" --prompt "dog face" -n 4 --out out
   mmdiff sample runs/emoji --prompt "slice of pizza" --condition style=google --steps 32 --guidance 4
   mmdiff sample runs/shapes --prompt "a red circle" -n 16 --seed 7 --sheet sheet.png
+  mmdiff sample runs/tones --condition pitch=60 --condition timbre=bell --seconds 2 --format flac
 
 Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what
 is drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.

@@ -46,6 +46,14 @@ def scale(text: str) -> float:
     return _number(text, float, 0, "a number of at least 0")
 
 
+def seconds(text: str) -> float:
+    """A number above 0."""
+    value = _number(text, float, 0, "a number above 0")
+    if not value:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a number above 0")
+    return value
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     value = _number(text, float, 0, "a number from 0 to 1")

@@ -4,5 +4,6 @@ from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Library
 from mmdiff.data.scan import Entry, Listing, Rejection, scan
 from mmdiff.data.shapes import Shapes
+from mmdiff.data.tones import Tones
 
-__all__ = ["BadFile", "Entry", "Library", "Listing", "Rejection", "Shapes", "scan"]
+__all__ = ["BadFile", "Entry", "Library", "Listing", "Rejection", "Shapes", "Tones", "scan"]

@@ -173,8 +173,10 @@ def _by_folder(rows: Sequence[Used]) -> Iterator[str]:
 
 
 def _facts(row: Used) -> str:
-    """For example 48x32."""
-    return "x".join(str(value) for value in row.facts.values())
+    """For example 48x32, or seconds 1.5, sample_rate 16000, channels 1."""
+    if row.facts.keys() == {"width", "height"}:
+        return "{width}x{height}".format(**row.facts)
+    return ", ".join(f"{name} {value}" for name, value in row.facts.items())
 
 
 def _short(text: str) -> str:

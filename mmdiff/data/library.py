@@ -1,10 +1,8 @@
 """Decoded samples by number, kept in memory as far as a budget of bytes allows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-from jaxtyping import UInt8
 from torch import Tensor
 
 from mmdiff.data.scan import Entry, Listing
@@ -22,10 +20,6 @@ class Media(Protocol):
     def suffixes(self) -> frozenset[str]:
         """Lower-case extensions with the dot."""
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of x0 and of what `pack` gives."""
-
     def read(self, data: bytes, name: str) -> Any:
         """The sample in the bytes of a file. Raises BadFile."""
 
@@ -33,58 +27,50 @@ class Media(Protocol):
         """What an audit says of a sample."""
 
     def pack(self, sample: Any) -> Tensor:
-        """The sample at the modality's size, uint8."""
+        """The sample in as few bytes as it can be kept, of any type and length."""
 
     def unpack(self, packed: Tensor) -> Tensor:
         """x0 of a packed sample."""
 
 
 class Cache:
-    """Keeps the first items that fit into a budget.
+    """Keeps items of any type and length, the first ones asked for that fit into a budget.
 
     Training reads all items once an epoch, in a new order each time. Then it does not matter which ones are
     kept, and to forget the one used longest ago would be no better. A process that gets a pickled copy starts
     empty, and the budget is for each process.
     """
 
-    def __init__(self, length: int, shape: Sequence[int], cache_mb: int) -> None:
-        self.shape = tuple(shape)
-        size = max(torch.Size(self.shape).numel(), 1)
-        self.slots = min(length, cache_mb * 2**20 // size)
-        self._clear()
-
-    def _clear(self) -> None:
-        # Memory is taken by the system when a slot is first written, not here
-        self._store = torch.empty((self.slots, *self.shape), dtype=torch.uint8)
-        self._filled = torch.zeros(self.slots, dtype=torch.bool)
+    def __init__(self, cache_mb: int) -> None:
+        self.cache_mb = cache_mb
+        self._room = cache_mb * 2**20  # bytes that are still free
+        self._kept: dict[int, Tensor] = {}
 
     def get(self, index: int, make: Callable[[int], Tensor]) -> Tensor:
         """The item, made when it is not kept; it must not be changed by the caller."""
-        if index >= self.slots:
-            return make(index)
-        if not self._filled[index]:
-            self._store[index] = make(index)
-            self._filled[index] = True
-        return self._store[index]
+        kept = self._kept.get(index)
+        if kept is not None:
+            return kept
+        made = make(index).contiguous()
+        if made.nbytes <= self._room:
+            self._room -= made.nbytes
+            self._kept[index] = made
+        return made
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"shape": self.shape, "slots": self.slots}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.shape, self.slots = state["shape"], state["slots"]
-        self._clear()
+    def __reduce__(self) -> tuple[type["Cache"], tuple[int]]:
+        return Cache, (self.cache_mb,)
 
 
 class Library:
     """The samples of a listing, read when they are asked for.
 
-    Item `i` is (packed value uint8, columns). Reading a file that cannot be used raises BadFile; a listing
+    Item `i` is (packed value, columns). Reading a file that cannot be used raises BadFile; a listing
     that came through an audit has none.
     """
 
     def __init__(self, listing: Listing, modality: Media, cache_mb: int = 2048) -> None:
         self.listing, self.modality = listing, modality
-        self._cache = Cache(len(listing.entries), modality.shape, cache_mb)
+        self._cache = Cache(cache_mb)
 
     def __len__(self) -> int:
         return len(self.listing.entries)
@@ -97,7 +83,7 @@ class Library:
         """The metadata of an item; nothing is decoded."""
         return self._entry(index).columns
 
-    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "..."], Mapping[str, Any]]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
         return self._cache.get(index, self._read), self.columns(index)
 
     def x0(self, index: int) -> Tensor:

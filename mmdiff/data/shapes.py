@@ -127,7 +127,7 @@ class Shapes:
     def __init__(self, seed: int, length: int, size: int | tuple[int, int], cache_mb: int = 2048) -> None:
         self.seed, self.length = seed, length
         self.size = (size, size) if isinstance(size, int) else size
-        self._cache = Cache(length, (3, self.size[1], self.size[0]), cache_mb)
+        self._cache = Cache(cache_mb)
 
     def __len__(self) -> int:
         return self.length

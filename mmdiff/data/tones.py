@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmdiff import counter
+from mmdiff.data.library import Cache
 
 PITCHES = range(45, 85)  # MIDI numbers: 110 Hz to 1047 Hz
 VELOCITIES = {"soft": 45, "loud": 110}
@@ -130,9 +131,12 @@ def _envelope(time: Float[Tensor, " s"], attack: float, length: float) -> Float[
 class Tones:
     """The first `length` notes of a seed, with the interface of `Shapes`; each is made when asked for."""
 
-    def __init__(self, seed: int, length: int, sample_rate: int = 16000, seconds: float = 1.0) -> None:
+    def __init__(
+        self, seed: int, length: int, sample_rate: int = 16000, seconds: float = 1.0, cache_mb: int = 2048
+    ) -> None:
         self.seed, self.length = seed, length
         self.sample_rate, self.seconds = sample_rate, seconds
+        self._cache = Cache(cache_mb)
 
     def __len__(self) -> int:
         return self.length
@@ -148,4 +152,7 @@ class Tones:
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "1 s"], dict[str, Any]]:
         if not 0 <= index < self.length:
             raise IndexError(index)
-        return tone(self.seed, index, self.sample_rate, self.seconds)
+        return self._cache.get(index, self._play), self.columns(index)
+
+    def _play(self, index: int) -> Tensor:
+        return tone(self.seed, index, self.sample_rate, self.seconds)[0]

@@ -21,7 +21,7 @@ from mmdiff.diffusion.schedules import SCHEDULES, Schedule, Shifted
 from mmdiff.diffusion.targets import TARGETS
 from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
 from mmdiff.errors import UserError
-from mmdiff.modalities import Image, modality_of
+from mmdiff.modalities import Modality, Sample, modality_of
 from mmdiff.naming import choose
 from mmdiff.nets import SIZES, Shape, UNet
 from mmdiff.recipe import Diffusion, Net, Recipe, Sampling
@@ -39,21 +39,43 @@ class Model(nn.Module):
         schedule: the clock to noise levels, shift included.
         weight: of the x0 error at a level, for the loss.
         density: where on the clock training draws.
+        mean: of each channel of x0 as the modality makes it, [k 1]; None where x0 is not whitened.
+        std: likewise. Both belong to the weights: what was drawn with others cannot be heard.
     """
+
+    mean: Tensor | None
+    std: Tensor | None
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         diffusion = recipe.diffusion
-        self.modality: Image = modality_of(recipe)
+        self.modality: Modality = modality_of(recipe)
         self.schedule = schedule_of(diffusion)
         self.weight = weight_of(diffusion)
         self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
         choose(TARGETS, diffusion.target, "diffusion.target")
         self.conditions = Conditions(recipe.conditions)
         channels, *sizes = self.modality.shape
-        axes = range(2, 2 + len(sizes))
-        net = UNet(channels, axes, shape_of(recipe.net), self.conditions.width, self.conditions.token_width)
+        column = (channels, *(1,) * len(sizes))
+        self.register_buffer("mean", torch.zeros(column) if self.modality.whitens else None)
+        self.register_buffer("std", torch.ones(column) if self.modality.whitens else None)
+        axes, seconds = range(2, 2 + len(sizes)), self.modality.seconds_per_position
+        timed = {} if seconds is None else {"seconds": seconds}
+        width, tokens = self.conditions.width, self.conditions.token_width
+        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, **timed)
         self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
+
+    def whiten(self, x0: Tensor) -> Tensor:
+        """What the network works on, from x0 as the modality makes it."""
+        if self.mean is None or self.std is None:
+            return x0
+        return (x0 - self.mean) / self.std
+
+    def decode(self, x0: Tensor, modality: Modality) -> Sample:
+        """The sample that one x0 of the network stands for; ``modality`` is at its size."""
+        if self.mean is not None and self.std is not None:
+            x0 = x0 * self.std + self.mean
+        return modality.decode(x0)
 
     def program(self, sampling: Sampling) -> Program:
         """Compiles the sampler, grid and steps of ``sampling`` for this model's schedule and target.
@@ -92,8 +114,12 @@ def check(recipe: Recipe) -> None:
     model.schedule(torch.ones((), dtype=torch.float64))
     model.program(recipe.sampling)
     guidance_of(recipe.sampling)
-    given = {n: v for n, v in recipe.sampling.conditions.items() if recipe.conditions[n].values}
-    model.conditions.ids(given)
+    given = recipe.sampling.conditions.items()
+    model.conditions.ids({n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)})
+
+
+def _is_label(recipe: Recipe, name: str) -> bool:
+    return recipe.conditions[name].kind == "label"
 
 
 def parameter_count(module: nn.Module) -> int:

@@ -13,6 +13,7 @@ import torch
 import mmdiff
 from mmdiff.errors import UserError
 from mmdiff.generation.request import Request
+from mmdiff.modalities import Modality
 from mmdiff.recipe import Sampling
 
 # What making a sample again takes, and the type it has.
@@ -64,18 +65,19 @@ class Wish:
         prompt: "" when there is none.
         conditions: the others by name.
         sampling: what the request's program and guidance were made from.
+        modality: at the size that was asked for.
     """
 
     prompt: str
     conditions: Mapping[str, str]
     sampling: Sampling
     request: Request
+    modality: Modality
 
 
 def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str, Any]:
     """The provenance of a sample, as JSON holds it; ``rows`` are those of a network call."""
     sampling, request = wish.sampling, wish.request
-    _, height, width = request.shape
     return {
         "mmdiff": mmdiff.__version__,
         "torch": str(torch.__version__),
@@ -97,7 +99,7 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
         if sampling.interval
         else None,
         "rescale": sampling.rescale,
-        "size": f"{width}x{height}",
+        "size": wish.modality.size,
         "precision": precision,
         "rows": rows,
     }

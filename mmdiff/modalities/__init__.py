@@ -2,17 +2,19 @@
 
 from mmdiff.data.badfile import BadFile
 from mmdiff.errors import UserError
+from mmdiff.modalities.audio.modality import Audio
+from mmdiff.modalities.base import Modality
 from mmdiff.modalities.image import Image
 from mmdiff.modalities.sample import Sample
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
 
-__all__ = ["MODALITIES", "BadFile", "Image", "Sample", "modality_of"]
+__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "modality_of"]
 
-MODALITIES = {"image": Image}
+MODALITIES: dict[str, type[Modality]] = {"image": Image, "audio": Audio}
 
 
-def modality_of(recipe: Recipe) -> Image:
+def modality_of(recipe: Recipe) -> Modality:
     """The modality that a recipe names, with the sizes that it gives."""
     if recipe.modality not in MODALITIES:
         raise UserError(f"unknown modality {recipe.modality!r}{suggestion(recipe.modality, MODALITIES)}")

@@ -1,5 +1,6 @@
 """Pictures: files to uint8 RGB and back, and to x0 in [-1, 1]."""
 
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from mmdiff import files
 from mmdiff.data.pictures import FORMATS, decoded, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities.sample import Sample
-from mmdiff.recipe import Recipe
+from mmdiff.recipe import Recipe, pixels
 
 _KEY = "mmdiff"  # of the PNG text chunk that holds the provenance
 _EXIF_ASCII = b"ASCII\0\0\0"  # EXIF 2.3, table 6: how a UserComment says that it is ASCII
@@ -39,10 +40,16 @@ class Image:
     height: int = 32
 
     name: ClassVar[str] = "image"
+    noun: ClassVar[str] = "pictures"
+    extent: ClassVar[str] = "size"
     suffix: ClassVar[str] = ".png"
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
     )
+
+    formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
+    whitens: ClassVar[bool] = False
+    seconds_per_position: ClassVar[None] = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -51,13 +58,22 @@ class Image:
     @classmethod
     def of(cls, recipe: Recipe) -> "Image":
         """The modality at the size that a recipe gives."""
-        width, height = recipe.data.size.split("x")
-        return cls(int(width), int(height))
+        return cls(*pixels(recipe.data.size))
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Of x0: channels, height, width."""
         return 3, self.height, self.width
+
+    @property
+    def size(self) -> str:
+        """WIDTHxHEIGHT in pixels."""
+        return f"{self.width}x{self.height}"
+
+    def sized(self, size: str) -> "Image":
+        """The same for pictures of another size. Raises UserError unless it is WIDTHxHEIGHT."""
+        width, height = pixels(size)
+        return dataclasses.replace(self, width=width, height=height)
 
     def read(self, data: bytes, name: str = "picture") -> Sample:
         """The first picture in the bytes of a file, at its own size. Raises BadFile for whatever is wrong."""
@@ -84,6 +100,10 @@ class Image:
         # Pillow widens the filter when it shrinks, which is what keeps fine detail from aliasing
         small = Pillow.fromarray(value).resize((self.width, self.height), Pillow.Resampling.BICUBIC, box)
         return np.array(small)
+
+    def window(self, packed: UInt8[Tensor, "3 h w"], place: float) -> tuple[UInt8[Tensor, "3 h w"], None]:
+        """All of it."""
+        return packed, None
 
     def unpack(self, packed: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
         """x0 in [-1, 1]."""

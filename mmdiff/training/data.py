@@ -1,10 +1,10 @@
 """From global positions to batches: every number of a batch is a function of (seed, position).
 
 Position 0, 1, 2, ... counts the samples that a run has seen, over all epochs and all processes.  The position
-says which sample is read (through the epoch's permutation), which noise is drawn, which conditions are
-withheld and whether the picture is mirrored.  So a run is resumed by one number, any number of loader
-workers gives the same batches, and ``w`` processes that each take every ``w``-th position see together what
-one would see.
+says which sample is read (through the epoch's permutation), which part of a long one, which noise is drawn,
+which conditions are withheld and whether a picture is mirrored.  So a run is resumed by one number, any
+number of loader workers gives the same batches, and ``w`` processes that each take every ``w``-th position
+see together what one would see.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,18 +19,23 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
 from mmdiff.conditions import Conditions
+from mmdiff.modalities import modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
 from mmdiff.training.signals import ignore_in_worker
 
 
 class Batch(NamedTuple):
-    """What one training step needs; the random parts are drawn already."""
+    """What one training step needs; the random parts are drawn already.
+
+    ``x0`` is not whitened yet. ``valid`` is 1 where it is sample and 0 where it is padding; None: all sample.
+    """
 
     x0: Float[Tensor, "b *shape"]
     eps: Float[Tensor, "b *shape"]
     ids: dict[str, Tensor]
     present: dict[str, Bool[Tensor, " b"]]
     position: Int64[Tensor, " b"]
+    valid: Float[Tensor, "b 1 *axes"] | None = None
 
 
 @runtime_checkable
@@ -74,11 +79,11 @@ def place(seed: int, position: int, size: int) -> int:
     return _order(seed, epoch, size)[rank]
 
 
-Parts = tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], int]
+Parts = tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], int, Tensor | None]
 
 
 class Positions(Dataset[Parts]):
-    """Maps a global position to the parts of its sample: packed, noise, ids, which ids are given, position.
+    """Maps a global position to its sample: window, noise, ids, which ids are given, position, valid.
 
     Args:
         source: the samples.
@@ -88,15 +93,21 @@ class Positions(Dataset[Parts]):
 
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
         self.source, self.conditions, self.recipe = source, conditions, recipe
+        self.modality = modality_of(recipe)
 
     def __getitem__(self, position: int) -> Parts:
         seed = self.recipe.training.seed
-        packed, columns = self.source[self.place(position)]
+        packed, valid = self.window(position)
         if self.recipe.data.flip and counter.uniform(seed, "flip", position) < 0.5:
             packed = packed.flip(-1)
-        eps = counter.normal(seed, "noise", position, shape=packed.shape)
-        raw = self._raw(columns, position)
-        return packed, eps, self.conditions.ids(raw), self.conditions.present(raw), position
+        eps = counter.normal(seed, "noise", position, shape=self.modality.shape)
+        raw = self._raw(self.source.columns(self.place(position)), position)
+        return packed, eps, self.conditions.ids(raw), self.conditions.present(raw), position, valid
+
+    def window(self, position: int) -> tuple[Tensor, Tensor | None]:
+        """What a position sees of its sample, packed, and where that is no padding."""
+        place = counter.uniform(self.recipe.training.seed, "window", position)
+        return self.modality.window(self.source[self.place(position)][0], place)
 
     def place(self, position: int) -> int:
         """Returns which sample of the source a position reads."""
@@ -140,14 +151,23 @@ def label(columns: Mapping[str, Any], column: str) -> str | None:
 
 def collate(parts: Sequence[Parts], unpack: Callable[[Tensor], Tensor]) -> Batch:
     """Stacks the parts of several samples."""
-    packed, eps, ids, present, position = zip(*parts, strict=True)
+    packed, eps, ids, present, position, valid = zip(*parts, strict=True)
     return Batch(
         unpack(torch.stack(packed)),
         torch.stack(eps),
         {name: torch.stack([row[name] for row in ids]) for name in ids[0]},
         {name: torch.stack([row[name] for row in present]) for name in present[0]},
         torch.tensor(position, dtype=torch.int64),
+        _masks(valid),
     )
+
+
+def _masks(valid: Sequence[Tensor | None]) -> Tensor | None:
+    """The masks of several samples as one; None when none has any."""
+    some = next((mask for mask in valid if mask is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.ones_like(some) if mask is None else mask for mask in valid])
 
 
 class DataModule(LightningDataModule):

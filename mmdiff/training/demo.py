@@ -1,37 +1,72 @@
-"""The demonstration: train on shapes drawn by code, then see whether the captions hold.
+"""The demonstrations: train on what code makes, then see whether the captions hold.
 
-No data, no download and no account; what the model drew is read by a judge that shares no code with what drew
-the training pictures.
+No data, no download and no account; what the model drew is read by a judge that shares no code with what made
+the training data.
 """
 
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mmdiff import files
 from mmdiff import recipe as recipes
-from mmdiff.data import shapes
-from mmdiff.generation.pipeline import load
+from mmdiff.data import shapes, tones
+from mmdiff.generation.pipeline import Ask, Generated, load
 from mmdiff.generation.sheet import sheet
-from mmdiff.metrics.shapes import Rate, agreement, judge
+from mmdiff.metrics import pitch
+from mmdiff.metrics.intervals import Rate
+from mmdiff.metrics.shapes import agreement, judge
 from mmdiff.run import Run
 from mmdiff.training import page
+from mmdiff.training.gallery import file_name
 from mmdiff.training.loggers import read_rows
 from mmdiff.training.progress import clock
 from mmdiff.training.session import train
 
-RECIPE = "image/shapes"
-SHOWN, JUDGED = 16, 96  # pictures in the grid, and in the shares that are printed
+SHOWN, JUDGED = 16, 96  # samples in the grid, and in the shares that are printed
+
+Truths = Sequence[dict[str, Any]]
 
 
-def demo_image(out: Path, overrides: Sequence[str] = (), say: Callable[[str], None] | None = None) -> Path:
-    """Trains the shapes recipe in ``out/run`` and leaves ``out/grid.png`` and ``out/index.html``.
+@dataclass(frozen=True)
+class Demo:
+    """One demonstration.
+
+    Attributes:
+        recipe: what is trained.
+        truths: what so many samples are asked to be.
+        conditions: columns of a truth that are asked for beside its text.
+        judged: how often the samples are what was asked for.
+        counted: what the shares are shares of.
+        cards: for the page, some of the shares and what they say.
+    """
+
+    recipe: str
+    truths: Callable[[int], list[dict[str, Any]]]
+    conditions: tuple[str, ...]
+    judged: Callable[[Sequence[Generated], Truths], Mapping[str, Rate]]
+    counted: str
+    cards: Mapping[str, str]
+
+    def ask(self, truth: Mapping[str, Any]) -> Ask:
+        """The words and values of a truth."""
+        return truth["text"], {name: str(truth[name]) for name in self.conditions}
+
+
+def demo(
+    what: str, out: Path, overrides: Sequence[str] = (), say: Callable[[str], None] | None = None
+) -> Path:
+    """Trains in ``out/run`` and leaves ``out/grid.png``, ``out/index.html`` and, of sounds, ``out/samples``.
 
     Interrupted, the same call goes on where it was.
 
     Args:
+        what: one of ``DEMOS``.
         out: a folder, made when it is not there.
         overrides: settings of the recipe.
         say: takes the lines for the person; stderr by default.
@@ -39,20 +74,21 @@ def demo_image(out: Path, overrides: Sequence[str] = (), say: Callable[[str], No
     Returns:
         The page.
     """
-    say = say or _to_stderr
-    begun = time.monotonic()
-    run = Run(train(RECIPE, run=out / "run", overrides=overrides))
-    truths = captions(JUDGED)
-    drawn = list(load(run.path).sample([truth["text"] for truth in truths]))
-    texts = [truth["text"] for truth in truths[:SHOWN]]
-    picture = sheet([generated.picture for generated in drawn[:SHOWN]], texts)
+    say, chosen, begun = say or _to_stderr, DEMOS[what], time.monotonic()
+    run = Run(train(chosen.recipe, run=out / "run", overrides=overrides))
+    truths = chosen.truths(JUDGED)
+    drawn = list(load(run.path).each([chosen.ask(truth) for truth in truths]))
+    shown = drawn[:SHOWN]
+    picture = sheet([generated.picture for generated in shown], [truth["text"] for truth in truths[:SHOWN]])
     with files.replacing(out / "grid.png") as part:
         picture.save(part, format="PNG")
-    rates = agreement([judge(generated.sample.value) for generated in drawn], truths)
-    files.write_text(out / "index.html", _page(run, rates))
+    heard = _heard(shown, out) if what == "audio" else []
+    rates = {name: rate for name, rate in chosen.judged(drawn, truths).items() if name in chosen.cards}
+    files.write_text(out / "index.html", _page(chosen, run, rates, heard))
+    wide = max(map(len, rates))
     for name, rate in rates.items():
         between = f"95 % interval {rate.low:.0%} to {rate.high:.0%}"
-        say(f"{name:<9} {rate.share:.0%} of {rate.trials} captions hold ({between})")
+        say(f"{name:<{wide}} {rate.share:.0%} of {rate.trials} {chosen.counted} ({between})")
     say(f"{out / 'grid.png'}; {clock(time.monotonic() - begun)} in all")
     return out / "index.html"
 
@@ -66,19 +102,67 @@ def captions(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def _page(run: Run, rates: Mapping[str, Rate]) -> str:
+def notes(count: int) -> list[dict[str, Any]]:
+    """Returns ``count`` truths about notes that take turns in pitch, timbre and loudness; 120 differ."""
+    pitches, timbres, levels = list(tones.PITCHES), list(tones.TIMBRES), list(tones.VELOCITIES)
+    return [tones.truth(pitches[7 * i % 40], timbres[i % 6], levels[i // 6 % 2]) for i in range(count)]
+
+
+def _judge_pictures(drawn: Sequence[Generated], truths: Truths) -> Mapping[str, Rate]:
+    return agreement([judge(generated.sample.value) for generated in drawn], truths)
+
+
+def _judge_notes(drawn: Sequence[Generated], truths: Truths) -> Mapping[str, Rate]:
+    waves = torch.stack([generated.sample.value.mean(0) for generated in drawn])
+    found = pitch.pitch(waves, drawn[0].sample.sample_rate)
+    return pitch.agreement(found, torch.tensor([float(truth["pitch"]) for truth in truths]))
+
+
+DEMOS = {
+    "image": Demo(
+        "image/shapes",
+        captions,
+        (),
+        _judge_pictures,
+        "captions hold",
+        {
+            "colour": "colour holds",
+            "shape": "shape holds",
+            "position": "position holds",
+            "all": "all three hold",
+        },
+    ),
+    "audio": Demo(
+        "audio/tones",
+        notes,
+        ("pitch", "timbre"),
+        _judge_notes,
+        "notes, in cents of the asked pitch",
+        {"within 20": "within 20 cents", "within 50": "within 50 cents"},
+    ),
+}
+
+
+def _heard(shown: Sequence[Generated], out: Path) -> list[str]:
+    """Writes sounds to be listened to, and returns their paths below ``out``."""
+    folder = out / "samples"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.wav"):
+        old.unlink()
+    names = [file_name(number, generated) for number, generated in enumerate(shown)]
+    for name, generated in zip(names, shown, strict=True):
+        generated.save(folder / name)
+    return [f"samples/{name}" for name in names]
+
+
+def _page(chosen: Demo, run: Run, rates: Mapping[str, Rate], heard: Sequence[str]) -> str:
     """The run's page with the judged shares as facts and the captioned grid as the only figure."""
     rows, recipe = read_rows(run), run.recipe()
-    names = {
-        "colour": "colour holds",
-        "shape": "shape holds",
-        "position": "position holds",
-        "all": "all three hold",
-    }
-    facts = [(f"{rates[name].share:.0%}", what) for name, what in names.items()]
+    facts = [(f"{rates[name].share:.0%}", what) for name, what in chosen.cards.items()]
     facts.append((clock(rows[-1]["seconds"]), "training time"))
-    grid = [(rows[-1]["step"], "grid.png")]
-    return page.render("mmdiff demo: shapes", facts, rows, grid, recipes.dump(recipe), finished=True)
+    figures = [page.Figure(rows[-1]["step"], "grid.png", heard)]
+    title = f"mmdiff demo: {recipe.name}"
+    return page.render(title, facts, rows, figures, recipes.dump(recipe), finished=True)
 
 
 def _to_stderr(line: str) -> None:

@@ -1,23 +1,21 @@
-"""The pictures that a run draws while it trains: the same prompts and seeds each time, so steps compare."""
+"""What a run draws while it trains: the same prompts and seeds each time, so steps compare."""
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 
 import torch
 
 from mmdiff import files
 from mmdiff.generation.model import Model
-from mmdiff.generation.pipeline import Generated, Pipeline
+from mmdiff.generation.pipeline import Ask, Generated, Pipeline
 from mmdiff.generation.provenance import Origin
 from mmdiff.generation.sheet import sheet
+from mmdiff.modalities import Audio
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
 COLUMNS = 8  # of the grid, as far as whole prompts fit
-
-Prompt = tuple[str, dict[str, str]]
 
 
 class Gallery:
@@ -30,7 +28,7 @@ class Gallery:
         prompts: caption and values of the other conditions.
     """
 
-    def __init__(self, run: Run, model: Model, recipe: Recipe, prompts: Sequence[Prompt]) -> None:
+    def __init__(self, run: Run, model: Model, recipe: Recipe, prompts: Sequence[Ask]) -> None:
         self.run, self.model, self.recipe, self.prompts = run, model, recipe, prompts
 
     def draw(self, step: int) -> Path:
@@ -47,7 +45,7 @@ class Gallery:
             with torch.compiler.set_stance("force_eager"):
                 drawn = list(self._samples(step))
             for number, generated in enumerate(drawn):
-                generated.save(part / f"{number:03d}-{slug(caption(generated))}.png")
+                generated.save(part / file_name(number, generated))
             columns = self.recipe.sampling.n * max(1, COLUMNS // self.recipe.sampling.n)
             page = sheet([one.picture for one in drawn], [caption(one) for one in drawn], columns)
             page.save(part / "grid.png")
@@ -61,15 +59,22 @@ class Gallery:
     def _samples(self, step: int) -> Iterator[Generated]:
         origin = Origin(str(self.run.path), self.recipe.name, None, "ema", step)
         pipeline = Pipeline(self.model, self.recipe, origin)
-        sampling, seed = self.recipe.sampling, self.recipe.training.seed
-        for conditions, group in groupby(self.prompts, key=lambda prompt: prompt[1]):
-            texts = [text for text, _ in group]
-            yield from pipeline.sample(texts, sampling.n, seed=seed, **conditions)
+        yield from pipeline.each(self.prompts, self.recipe.sampling.n, seed=self.recipe.training.seed)
+
+
+def sounds(folder: Path) -> list[Path]:
+    """The samples in a folder that can be listened to, in order."""
+    return sorted(folder.glob(f"*{Audio.suffix}"))
 
 
 def caption(generated: Generated) -> str:
     """What a sample was asked to be."""
     return generated.prompt or ", ".join(generated.conditions.values()) or "anything"
+
+
+def file_name(number: int, generated: Generated) -> str:
+    """The name of a sample in a folder of numbered ones."""
+    return f"{number:03d}-{slug(caption(generated))}{generated.modality.suffix}"
 
 
 def slug(text: str) -> str:

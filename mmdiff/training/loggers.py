@@ -1,7 +1,7 @@
 """Where the numbers and the pictures of a run go: files always, W&B and TensorBoard where they are wanted.
 
 The files are the record of the run and must be complete; the trackers are a convenience and may fail without
-stopping anything.  Pictures are handed over as files: wandb shows float tensors as black.
+stopping anything.  Pictures and sounds are handed over as files: wandb shows float tensors as black.
 """
 
 import csv
@@ -10,7 +10,7 @@ import io
 import json
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -74,6 +74,9 @@ class Tracker(Protocol):
     def picture(self, step: int, path: Path) -> None:
         """Takes the sample grid of a step, a PNG file."""
 
+    def sounds(self, step: int, paths: Sequence[Path]) -> None:
+        """Takes the samples of a step that can be heard, none of a run of another modality."""
+
     def close(self) -> None:
         """Sends what is left."""
 
@@ -118,6 +121,12 @@ class Wandb:
         """Logs a picture file."""
         self._run.log({"step": step, "samples": self._wandb.Image(str(path), caption=f"step {step}")})
 
+    def sounds(self, step: int, paths: Sequence[Path]) -> None:
+        """Logs sound files."""
+        if paths:
+            heard = [self._wandb.Audio(str(path), caption=path.stem) for path in paths]
+            self._run.log({"step": step, "sounds": heard})
+
     def close(self) -> None:
         """Ends this session of the W&B run; the next one continues it by its id."""
         self._run.finish()
@@ -144,6 +153,14 @@ class TensorBoard:
         with Image.open(path) as picture:
             self._writer.add_image("samples", numpy.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
+    def sounds(self, step: int, paths: Sequence[Path]) -> None:
+        """Logs sound files, mixed to one channel, which is all that TensorBoard plays."""
+        from mmdiff.data.sounds import decoded
+
+        for path in paths:
+            sound = decoded(path.read_bytes(), path.name)
+            self._writer.add_audio(f"sounds/{path.stem}", sound.wave.mean(0), step, sound.sample_rate)
+
     def close(self) -> None:
         """Flushes the event file."""
         self._writer.close()
@@ -166,6 +183,11 @@ class Trackers:
         """Hands a picture to each."""
         for name, tracker in list(self._trackers.items()):
             self._attempt(name, partial(tracker.picture, step, path))
+
+    def sounds(self, step: int, paths: Sequence[Path]) -> None:
+        """Hands sounds to each."""
+        for name, tracker in list(self._trackers.items()):
+            self._attempt(name, partial(tracker.sounds, step, paths))
 
     def close(self) -> None:
         """Closes each."""

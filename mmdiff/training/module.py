@@ -80,7 +80,9 @@ class DiffusionModule(LightningModule):
         """Returns the mean loss of this process's share of the batch, in float32."""
         level = levels(self.model, self.recipe.training.seed, batch.position)
         condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
-        each = self.model.denoiser.loss(batch.x0, batch.eps, level, condition, self.model.weight)
+        x0, weight = self.model.whiten(batch.x0), self.model.weight
+        masked = {} if batch.valid is None else {"valid": batch.valid}
+        each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, **masked)
         self._each = each.detach().float()
         return each.float().mean()
 

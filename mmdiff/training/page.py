@@ -1,15 +1,18 @@
 """index.html of a run: the loss curve, the sample grids by step, the speed and the recipe on one page.
 
-The page needs no server, no script and no network; pictures are linked relative to it, so a run can move.
+The page needs no server, no script and no network; pictures and sounds are linked relative to it, so a run
+can move.
 """
 
 import html
 import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from mmdiff import files
 from mmdiff.run import Run
+from mmdiff.training.gallery import sounds
 from mmdiff.training.loggers import read_rows
 from mmdiff.training.progress import clock
 
@@ -38,6 +41,9 @@ p { margin: 4px 0; color: var(--soft) }
 svg { width: 100%; height: auto; display: block }
 figure { margin: 0 0 14px; padding: 12px }
 figure img { max-width: 100%; display: block; border-radius: 4px }
+.sounds { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 8px 14px }
+.sounds { margin-top: 12px; font-size: 13px; color: var(--soft) }
+.sounds audio { display: block; width: 100%; height: 34px }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 8px }
 pre { padding: 14px; overflow: auto; font-size: 12.5px }
 text { fill: var(--soft); font: 11px system-ui, sans-serif }
@@ -45,22 +51,36 @@ summary { cursor: pointer; color: var(--soft); margin: 8px 0 }
 """
 
 
+class Figure(NamedTuple):
+    """The samples of one step: a picture of all, and those that can be played, as relative paths."""
+
+    step: int
+    picture: str
+    sounds: Sequence[str] = ()
+
+
 def write(run: Run, finished: bool) -> None:
     """Writes the page anew from what is in the run folder."""
     recipe = run.recipe()
     rows = read_rows(run)
     grids = {_step(path.parent.name): path for path in run.samples.glob("step-*/grid.png")}
-    pictures = [(step, grids[step].relative_to(run.path).as_posix()) for step in sorted(grids, reverse=True)]
+    figures = [figure(run.path, step, grids[step]) for step in sorted(grids, reverse=True)]
     facts = _facts(rows, recipe.training.steps, finished)
-    text = render(recipe.name or run.path.name, facts, rows, pictures, run.recipe_path.read_text(), finished)
+    text = render(recipe.name or run.path.name, facts, rows, figures, run.recipe_path.read_text(), finished)
     files.write_text(run.index, text)
+
+
+def figure(root: Path, step: int, grid: Path) -> Figure:
+    """The samples beside a grid, for a page in the folder ``root``."""
+    paths = [path.relative_to(root).as_posix() for path in [grid, *sounds(grid.parent)]]
+    return Figure(step, paths[0], paths[1:])
 
 
 def render(
     title: str,
     facts: Sequence[tuple[str, str]],
     rows: Sequence[dict[str, Any]],
-    grids: Sequence[tuple[int, str]],
+    figures: Sequence[Figure],
     recipe: str,
     finished: bool,
 ) -> str:
@@ -70,14 +90,14 @@ def render(
         title: the run's name.
         facts: (value, what it is), shown as a row of small cards.
         rows: logged rows with ``step`` and ``loss``.
-        grids: (step, relative path) of the sample grids, the one to show first in front.
+        figures: the samples of some steps, those to show first in front.
         recipe: YAML text.
         finished: a page of a run in progress reloads itself.
     """
     name = html.escape(title)
     cards = "".join(_card(value, what) for value, what in facts)
     reload = "" if finished else f'<meta http-equiv="refresh" content="{RELOAD}">'
-    samples = _samples([_figure(step, path) for step, path in grids])
+    samples = _samples([_figure(*figure) for figure in figures])
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}<title>{name}</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
@@ -152,10 +172,18 @@ def _samples(figures: Sequence[str]) -> str:
     return f"<h2>Samples</h2>{newest}{rest}"
 
 
-def _figure(step: int, path: str) -> str:
+def _figure(step: int, path: str, heard: Sequence[str]) -> str:
     link = html.escape(path, quote=True)
     picture = f'<a href="{link}"><img src="{link}" alt="samples"></a>'
-    return f"<figure><figcaption>step {step:,}</figcaption>{picture}</figure>"
+    players = "".join(map(_player, heard))
+    players = f'<div class="sounds">{players}</div>' if players else ""
+    return f"<figure><figcaption>step {step:,}</figcaption>{picture}{players}</figure>"
+
+
+def _player(path: str) -> str:
+    """A sound under the words that it was asked for, which its file is named after."""
+    name = html.escape(Path(path).stem.replace("-", " "))
+    return f'<div>{name}<audio controls preload="none" src="{html.escape(path, quote=True)}"></audio></div>'
 
 
 def _step(name: str) -> int:

@@ -7,20 +7,26 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from mmdiff import files
 from mmdiff.data.audit import audit, refuse_if_too_bad
 from mmdiff.data.library import Library
 from mmdiff.data.scan import Listing, scan
 from mmdiff.data.shapes import Shapes
+from mmdiff.data.tones import Tones
 from mmdiff.errors import UserError
-from mmdiff.modalities import Image, modality_of
-from mmdiff.recipe import Recipe
+from mmdiff.generation.model import Model
+from mmdiff.modalities import Modality, modality_of
+from mmdiff.modalities.whitening import measured
+from mmdiff.recipe import Data, Recipe, pixels
 from mmdiff.run import Run
-from mmdiff.training.data import Source, label
+from mmdiff.training.data import Positions, Source, label
 
 _RECORD = "data.json"
+_MEASURED = 512  # samples that whitening is measured on: their errors are far below those of a short training
 
 Checked = Callable[[int, int], None]  # files done, files in all
 
@@ -62,15 +68,14 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         UserError: there is no data, or more than ``data.max_bad`` of it is broken.
     """
     modality = modality_of(recipe)
-    if recipe.data.source == "shapes":
-        size = modality.width, modality.height
-        source: Source = Shapes(recipe.training.seed, recipe.data.length, size, recipe.data.cache_mb)
-        record: dict[str, Any] = {"source": "shapes", "samples": len(source), "rejected": []}
-        summary = [f"data: {len(source):,} shapes drawn by code, {modality.width}x{modality.height}"]
+    if recipe.data.source in _MADE:
+        source = _made(recipe)
+        record: dict[str, Any] = {"source": recipe.data.source, "samples": len(source), "rejected": []}
+        summary = [f"data: {len(source):,} {recipe.data.source} made by code, {modality.size}"]
     else:
         listing, record = _listing(recipe, modality, folder, progress)
         source = Library(listing, modality, recipe.data.cache_mb // max(recipe.data.workers, 1))
-        summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.width}x{modality.height}"]
+        summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.size}"]
         rejected = record["rejected"]
         if rejected:
             first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"
@@ -78,6 +83,44 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
                 f"      {len(rejected):,} rejected, all named in {folder / _RECORD}; the first: {first}"
             )
     return Prepared(fill_values(recipe, source), source, record, tuple(summary))
+
+
+def _made(recipe: Recipe) -> Source:
+    """The source that code makes, under its name in the recipe. Raises UserError."""
+    made, data = _MADE[recipe.data.source], recipe.data
+    if recipe.modality != made.modality:
+        raise UserError(
+            f"data.source: {data.source!r} is {made.modality}, expected modality {recipe.modality}"
+        )
+    if data.channels != 1:
+        raise UserError(f"data.channels: got {data.channels}, expected 1 with data.source {data.source!r}")
+    return made.source(recipe.training.seed, data)
+
+
+class _Made(NamedTuple):
+    """Samples that code makes: of which modality, and how from a seed."""
+
+    modality: str
+    source: Callable[[int, Data], Source]
+
+
+_MADE = {
+    "shapes": _Made("image", lambda seed, d: Shapes(seed, d.length, pixels(d.size), d.cache_mb)),
+    "tones": _Made("audio", lambda seed, d: Tones(seed, d.length, d.sample_rate, d.seconds, d.cache_mb)),
+}
+
+
+def whiten(model: Model, data: Positions) -> None:
+    """Sets the whitening of a new model by what its first positions see; the same in every process."""
+    if model.mean is None or model.std is None:
+        return
+    windows = [data.window(position) for position in range(min(_MEASURED, len(data.source)))]
+    found = measured(
+        (data.modality.unpack(packed) for packed, _ in windows),
+        (None if valid is None else valid.sum().long() for _, valid in windows),
+    )
+    for buffer, values in ((model.mean, found.mean), (model.std, found.std)):
+        buffer.copy_(torch.tensor(values).reshape(buffer.shape))
 
 
 def fill_values(recipe: Recipe, source: Source) -> Recipe:
@@ -102,7 +145,7 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 
 def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, dict[str, str]]]:
-    """Returns (caption, label values) of the grids drawn while training.
+    """Returns (caption, values of the other conditions) of the grids drawn while training.
 
     The recipe's ``sampling.prompts`` with its ``sampling.conditions``; where it has none, ``count`` samples
     spread over the data say what they are.
@@ -110,7 +153,7 @@ def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, d
     wanted = dict(recipe.sampling.conditions)
     if recipe.sampling.prompts:
         return [(prompt, wanted) for prompt in recipe.sampling.prompts]
-    labels = [(name, spec.column or name) for name, spec in recipe.conditions.items() if spec.kind == "label"]
+    labels = [(name, spec.column or name) for name, spec in recipe.conditions.items() if spec.kind != "text"]
     said = any(spec.kind == "text" for spec in recipe.conditions.values())
     chosen = []
     for number in range(min(count, len(source))):
@@ -122,7 +165,7 @@ def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, d
 
 
 def _listing(
-    recipe: Recipe, modality: Image, folder: Path, progress: Checked | None
+    recipe: Recipe, modality: Modality, folder: Path, progress: Checked | None
 ) -> tuple[Listing, dict[str, Any]]:
     """The good files, and the record of all."""
     if recipe.data.path is None:

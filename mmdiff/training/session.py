@@ -27,7 +27,7 @@ from mmdiff.training.data import DataModule, Positions, collate
 from mmdiff.training.gallery import Gallery
 from mmdiff.training.keeper import Keeper
 from mmdiff.training.module import DiffusionModule, NonFinite
-from mmdiff.training.prepare import prepare, prompts
+from mmdiff.training.prepare import prepare, prompts, whiten
 from mmdiff.training.progress import Progress, calm_lightning
 
 
@@ -105,8 +105,10 @@ def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     if leads:
         prepared.remember(run)
     module = DiffusionModule(new_model(recipe), recipe)
-    seconds = checkpoint.restore(newest, module)["seconds"] if newest else 0.0
     data = Positions(prepared.source, module.model.conditions, recipe)
+    seconds = checkpoint.restore(newest, module)["seconds"] if newest else 0.0
+    if not newest:
+        whiten(module.model, data)
     for line in [*prepared.summary, *_summary(module, data, folder)]:
         progress.say(line)
     if recipe.training.compile:

@@ -109,6 +109,8 @@ def test_a_run_that_moved_is_found_where_one_says(capsys, run, tmp_path):
         (["--sampler", "eulr"], "did you mean 'euler'?"),
         (["--sampler", "ddim(etta=1)"], "did you mean 'eta'?"),
         (["--grid", "karas"], "did you mean 'karras'?"),
+        (["--seconds", "1"], "--seconds: this run makes pictures, which have --size instead"),
+        (["--format", "wav"], "--format wav: this run makes pictures; expected png, jpg, webp"),
     ],
 )
 def test_wrong_wishes_are_one_line(capsys, run, tmp_path, words, says):

@@ -1,27 +1,39 @@
-"""The demonstration end to end, with a training that is far too short."""
+"""The demonstrations end to end, with a training that is far too short."""
 
 import re
+from pathlib import Path
 
 from PIL import Image
 
-from mmdiff.data import shapes
-from mmdiff.training.demo import SHOWN, captions, demo_image
+from mmdiff import cli
+from mmdiff.commands import demo as commands
+from mmdiff.data import shapes, tones
+from mmdiff.data.sounds import decoded
+from mmdiff.training import demo as demos
+from mmdiff.training.demo import SHOWN, captions, demo, notes
 
 SHORT = [
     "training.steps=2",
     "training.loggers=files",
     "training.batch_size=4",
-    "data.size=16x16",
-    "net.size=tiny",
+    "data.length=40",
     "sampling.steps=1",
     "sampling.n=1",
     "sampling.guidance=1",
+]
+IMAGE = [*SHORT, "data.size=16x16", "net.size=tiny"]
+AUDIO = [
+    *SHORT,
+    "data.sample_rate=4000",
+    "data.seconds=0.2",
+    "data.representation=mdct(bins=32)",
+    "net.width=16",
 ]
 
 
 def test_the_demo_leaves_a_captioned_grid_a_page_and_judged_shares(tmp_path):
     said = []
-    page = demo_image(tmp_path, SHORT, said.append)
+    page = demo("image", tmp_path, IMAGE, said.append)
     text = page.read_text()
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.width > 4 * 64
@@ -30,8 +42,38 @@ def test_the_demo_leaves_a_captioned_grid_a_page_and_judged_shares(tmp_path):
         assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
     assert (tmp_path / "run" / "metrics.jsonl").exists()
     before = (tmp_path / "grid.png").read_bytes()
-    demo_image(tmp_path, SHORT, said.append)
+    demo("image", tmp_path, IMAGE, said.append)
     assert (tmp_path / "grid.png").read_bytes() == before
+
+
+def test_the_demo_of_sound_leaves_notes_to_hear_and_judged_shares(tmp_path):
+    said = []
+    page = demo("audio", tmp_path, AUDIO, said.append)
+    heard = sorted((tmp_path / "samples").glob("*.wav"))
+    assert len(heard) == SHOWN
+    assert {decoded(path.read_bytes(), path.name).wave.shape for path in heard} == {(1, 800)}
+    played = re.findall(r'<audio controls preload="none" src="([^"]*)"', page.read_text())
+    assert [tmp_path / source for source in played] == heard
+    assert (tmp_path / "grid.png").exists()
+    for cents in (20, 50):
+        assert any(re.match(rf"within {cents} +\d+% of 96 notes.*95 % interval", line) for line in said)
+
+
+def test_all_runs_each_in_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
+    assert set(commands.DEMOS) == set(demos.DEMOS)
+    monkeypatch.setattr(demos, "demo", lambda what, out: out / what)
+    assert cli.main(["demo", "--out", str(tmp_path)]) == 0
+    assert cli.main(["demo", "audio", "--out", str(tmp_path)]) == 0
+    said = [Path(line).relative_to(tmp_path).as_posix() for line in capsys.readouterr().out.splitlines()]
+    assert said == ["image/image", "audio/audio", "audio"]
+
+
+def test_the_asked_notes_differ_and_cover_pitches_timbres_and_levels():
+    asked = notes(96)
+    assert len({truth["text"] + str(truth["pitch"]) for truth in asked}) == 96
+    assert {truth["pitch"] for truth in asked} == set(tones.PITCHES)
+    for key, table in (("timbre", tones.TIMBRES), ("loudness", tones.VELOCITIES)):
+        assert {truth[key] for truth in asked[:SHOWN]} == set(table)
 
 
 def test_the_shown_captions_cover_colours_shapes_and_positions():

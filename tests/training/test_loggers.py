@@ -5,8 +5,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from mmdiff.data import soundfiles
+from mmdiff.data.sounds import decoded
 from mmdiff.run import Run
 from mmdiff.training import loggers
 from mmdiff.training.loggers import COLUMNS, Files, TensorBoard, Trackers, Wandb, read_rows
@@ -64,6 +67,9 @@ class Spy:
 
     def picture(self, step, path):
         self.seen.append(path)
+
+    def sounds(self, step, paths):
+        self.seen.extend(paths)
 
     def close(self):
         self.seen.append("closed")
@@ -138,6 +144,39 @@ def test_a_grey_ramp_and_numbers_survive_tensorboard(run, tmp_path):
     (tmp_path / "back.png").write_bytes(encoded)
     with Image.open(tmp_path / "back.png") as found:
         assert np.array_equal(np.asarray(found.convert("L")), grey)
+
+
+def note(path):
+    """A WAV file of a ramp in stereo, whose mean is one channel's."""
+    wave = torch.linspace(-0.5, 0.5, 800).expand(2, -1)
+    soundfiles.write(wave, 8000, path)
+    return wave.mean(0)
+
+
+def test_sounds_reach_wandb_offline_byte_for_byte(run, recipe, tmp_path):
+    note(tmp_path / "000-a-note.wav")
+    tracker = Wandb(run, recipe("training.loggers=wandb-offline"))
+    tracker.sounds(1, [])
+    tracker.sounds(1, [tmp_path / "000-a-note.wav"])
+    tracker.close()
+    (copy,) = run.path.glob("wandb/offline-run-*/files/media/audio/*.wav")
+    assert copy.read_bytes() == (tmp_path / "000-a-note.wav").read_bytes()
+
+
+def test_sounds_survive_tensorboard(run, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    wave = note(tmp_path / "000-a-note.wav")
+    tracker = TensorBoard(run, step=0)
+    tracker.sounds(3, [tmp_path / "000-a-note.wav"])
+    tracker.close()
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    (heard,) = events.Audio("sounds/000-a-note")
+    sound = decoded(heard.encoded_audio_string, "note")
+    assert (heard.step, sound.sample_rate) == (3, 8000)
+    np.testing.assert_allclose(sound.wave[0], wave, atol=1e-3)
 
 
 def test_rows_are_plain_json(run):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdiff.training import page
+from mmdiff.training.page import Figure
 
 ROWS = [{"step": 20 * i, "loss": 1 / i} for i in range(1, 50)]
 
@@ -32,7 +33,7 @@ def render(**changes):
         "title": "a run",
         "facts": [("1", "steps")],
         "rows": ROWS,
-        "grids": [(40, "samples/step-00000040/grid.png"), (20, "samples/step-00000020/grid.png")],
+        "figures": [Figure(step, f"samples/step-{step:08d}/grid.png") for step in (40, 20)],
         "recipe": "modality: image\n",
         "finished": True,
     }
@@ -56,6 +57,20 @@ def test_newest_grid_comes_first():
     assert text.index("step-00000040") < text.index("step-00000020")
 
 
+def test_sounds_are_played_beside_their_picture():
+    heard = ["samples/step-00000040/000-a-soft-bell.wav", "samples/step-00000040/001-x&y.wav"]
+    text = render(figures=[Figure(40, "samples/step-00000040/grid.png", heard)])
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert re.findall(r'<audio controls preload="none" src="([^"]*)"', text) == [
+        heard[0],
+        "samples/step-00000040/001-x&amp;y.wav",
+    ]
+    assert "000 a soft bell" in text
+    assert "<audio" not in render()
+
+
 def test_what_the_user_wrote_is_escaped():
     text = render(title="<b>&", recipe="x: <script>alert(1)</script>")
     assert "<script>" not in text
@@ -66,7 +81,7 @@ def test_what_the_user_wrote_is_escaped():
     "rows", [[], ROWS[:1], [{"step": 1, "loss": float("nan")}] * 3, [{"step": 5, "loss": 0.5}] * 2]
 )
 def test_few_or_odd_rows_do_not_break_the_curve(rows):
-    Balanced().feed(render(rows=rows, grids=[]))
+    Balanced().feed(render(rows=rows, figures=[]))
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=3000))

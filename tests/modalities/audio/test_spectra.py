@@ -11,7 +11,7 @@ from mmdiff.errors import UserError
 from mmdiff.modalities.audio.compression import compress, compress_complex, expand, expand_complex
 from mmdiff.modalities.audio.mel import Mel
 from mmdiff.modalities.audio.spectra import REPRESENTATIONS, Mdct, Representation, Stft, representation
-from mmdiff.modalities.audio.whitening import measured
+from mmdiff.modalities.whitening import measured
 
 RATE = 16_000
 EXACT = [

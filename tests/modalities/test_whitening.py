@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmdiff.modalities.audio.whitening import Whitening, measured
+from mmdiff.modalities.whitening import Whitening, measured
 
 
 def data(seed: int = 0, channels: int = 5) -> torch.Tensor:

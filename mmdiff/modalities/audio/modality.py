@@ -1,0 +1,204 @@
+"""Sound: files to waves of one sample rate and channel count and back, and to x0, a kind of spectrogram."""
+
+import dataclasses
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from PIL import Image as Pillow
+from torch import Tensor
+
+from mmdiff import files
+from mmdiff.data import soundfiles, sounds
+from mmdiff.errors import UserError
+from mmdiff.modalities.audio.levels import POLICIES, levelled
+from mmdiff.modalities.audio.mixing import mapped, resampled
+from mmdiff.modalities.audio.picture import spectrogram
+from mmdiff.modalities.audio.spectra import Representation, representation
+from mmdiff.modalities.sample import Sample
+from mmdiff.naming import suggestion
+from mmdiff.recipe import Recipe
+
+_PICTURE = (128, 256)  # pixels of a preview: height, and width at most
+
+
+@dataclass(frozen=True)
+class Audio:
+    """Sounds of one length; longer ones are seen through a window, shorter ones end in padding.
+
+    Attributes:
+        sample_rate: Hz; other rates are converted.
+        channels: other counts are mixed to one by their mean and copied.
+        seconds: of a window and of what is drawn, rounded to whole samples.
+        spectrum: the representation that x0 is, such as "mdct(bins=256)".
+        level: how loud samples come out, one of `mmdiff.modalities.audio.levels.POLICIES`.
+    """
+
+    sample_rate: int = 16_000
+    channels: int = 1
+    seconds: float = 1.0
+    spectrum: str = "mdct"
+    level: str = "none"
+
+    name: ClassVar[str] = "audio"
+    noun: ClassVar[str] = "sounds"
+    extent: ClassVar[str] = "seconds"
+    suffix: ClassVar[str] = ".wav"
+    suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"}
+    )
+    formats: ClassVar[tuple[str, ...]] = ("wav", "flac", "ogg", "mp3")
+    whitens: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.sample_rate < 1 or self.channels < 1:
+            raise UserError(
+                f"sound of {self.sample_rate} Hz and {self.channels} channels: expected at least 1 of each"
+            )
+        if not math.isfinite(self.seconds) or self.samples < 1:
+            least = 1 / self.sample_rate
+            raise UserError(f"size {self.seconds}s: expected a sound of at least one sample, {least:g}s")
+        if self.level not in POLICIES:
+            raise UserError(f"unknown level policy {self.level!r}{suggestion(self.level, POLICIES)}")
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Audio":
+        """The modality that a recipe gives.
+
+        Raises:
+            UserError: a key of `data` that cannot be used; names it.
+        """
+        data = recipe.data
+        if data.flip:
+            raise UserError("data.flip: got true for audio, expected false: only pictures are mirrored")
+        if round(data.seconds * data.sample_rate) < 1:
+            raise UserError(
+                f"data.seconds: got {data.seconds}, expected at least one sample at {data.sample_rate} Hz"
+            )
+        try:
+            representation(data.representation, data.sample_rate)
+        except UserError as error:
+            raise UserError(f"data.representation: {error}") from None
+        return cls(data.sample_rate, data.channels, data.seconds, data.representation, data.level)
+
+    @property
+    def samples(self) -> int:
+        """Of a window, in each channel."""
+        return round(self.seconds * self.sample_rate)
+
+    @cached_property
+    def coder(self) -> Representation:
+        """Waves to coefficients and back."""
+        return representation(self.spectrum, self.sample_rate)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of x0: frequency bins of all channels, frames."""
+        return self.coder.channels(self.channels), self.coder.frames(self.samples)
+
+    @property
+    def size(self) -> str:
+        """The length, such as 1.5s."""
+        return f"{float(self.seconds)!r}s"
+
+    @property
+    def seconds_per_position(self) -> float:
+        """Of a frame."""
+        return self.coder.seconds_per_frame
+
+    def sized(self, size: str) -> "Audio":
+        """The same for sounds of another length.
+
+        Args:
+            size: seconds, such as "1.5s".
+        """
+        try:
+            seconds = float(size.removesuffix("s"))
+        except ValueError:
+            seconds = math.nan
+        if not size.endswith("s") or not 0 < seconds < math.inf:
+            raise UserError(f"size {size!r}: expected seconds, such as 1.5s")
+        return dataclasses.replace(self, seconds=seconds)
+
+    def read(self, data: bytes, name: str = "sound") -> Sample:
+        """The sound in the bytes of a file, as it is. Raises BadFile for whatever is wrong."""
+        sound = sounds.decoded(data, name)
+        return Sample(torch.from_numpy(sound.wave), sample_rate=sound.sample_rate)
+
+    def facts(self, sample: Sample) -> dict[str, float]:
+        """What the audit says of a sample."""
+        channels, samples = sample.value.shape
+        rate = self._rate(sample)
+        return {"seconds": round(samples / rate, 3), "sample_rate": rate, "channels": channels}
+
+    def pack(self, sample: Sample) -> Float[Tensor, "c s"]:
+        """The whole sound at this modality's sample rate and with its channels."""
+        return resampled(mapped(sample.value, self.channels), self._rate(sample), self.sample_rate)
+
+    def window(
+        self, packed: Float[Tensor, "c s"], place: float
+    ) -> tuple[Float[Tensor, "c s2"], Float[Tensor, "1 l"] | None]:
+        """A part of `seconds`, from a sample on that `place` decides, or all of it with zeros at its end."""
+        spare = packed.shape[-1] - self.samples
+        if spare >= 0:
+            start = int(place * (spare + 1))
+            return packed[:, start : start + self.samples], None
+        frames = torch.arange(self.shape[1]) < self.coder.frames(packed.shape[-1])
+        return F.pad(packed, (0, -spare)), None if bool(frames.all()) else frames[None].float()
+
+    def unpack(self, packed: Float[Tensor, "*b c s"]) -> Float[Tensor, "*b k l"]:
+        """Coefficients, as the representation gives them."""
+        return self.coder.encode(packed)
+
+    def encode(self, sample: Sample) -> Float[Tensor, "k l"]:
+        """Coefficients of the whole sound, however long it is."""
+        return self.unpack(self.pack(sample))
+
+    def decode(self, x0: Float[Tensor, "k l"]) -> Sample:
+        """The sound of exactly `samples` samples that coefficients stand for, as loud as `level` says.
+
+        Raises:
+            ValueError: x0 holds numbers that are not finite, or too large for a sound.
+        """
+        x0 = x0.detach().float().cpu()
+        wave = self.coder.decode(x0, self.samples)
+        if not bool(x0.isfinite().all() and wave.isfinite().all()):
+            raise ValueError("x0 holds numbers that are not finite, expected the coefficients of a sound")
+        return Sample(levelled(wave, self.sample_rate, self.level), sample_rate=self.sample_rate)
+
+    def preview(self, sample: Sample) -> Pillow.Image:
+        """The spectrogram."""
+        return spectrogram(sample.value, *_PICTURE)
+
+    def to_bytes(
+        self, sample: Sample, suffix: str = ".wav", provenance: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The bytes of a WAV (16 bits), FLAC, Ogg Vorbis or MP3 file; its comment is the provenance."""
+        return soundfiles.encoded(sample.value, self._rate(sample), suffix, provenance=provenance)
+
+    def write(
+        self,
+        sample: Sample,
+        path: str | Path | io.BufferedIOBase,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes a file of the kind that its extension says, whole or not at all; a stream gets a WAV."""
+        if isinstance(path, str | Path):
+            files.write_bytes(path, self.to_bytes(sample, Path(path).suffix, provenance))
+        else:
+            path.write(self.to_bytes(sample, ".wav", provenance))
+
+    @staticmethod
+    def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
+        """What `write` embedded in a file, or None when there is no provenance of ours. Raises UserError."""
+        return soundfiles.read_provenance(path)
+
+    def _rate(self, sample: Sample) -> int:
+        return sample.sample_rate or self.sample_rate

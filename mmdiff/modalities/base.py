@@ -1,0 +1,100 @@
+"""What every modality is: how a file becomes x0, and x0 a file."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from PIL import Image as Pillow
+from torch import Tensor
+
+from mmdiff.modalities.sample import Sample
+from mmdiff.recipe import Recipe
+
+
+@runtime_checkable
+class Modality(Protocol):
+    """One kind of media at one size; all are frozen dataclasses whose defaults are usable.
+
+    Attributes:
+        name: for example image.
+        noun: what people call its samples, for example pictures.
+        extent: what its size is measured in: the option `--size` or `--seconds`.
+        suffix: of the files that are written when nothing else is asked for.
+        suffixes: of the files that can be read, lower case with the dot.
+        formats: kinds of files that can be written, without the dot.
+        whitens: whether x0 is whitened channel by channel by what a run measures on its data.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    extent: ClassVar[str]
+    suffix: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+    formats: ClassVar[tuple[str, ...]]
+    whitens: ClassVar[bool]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Modality":
+        """The modality at the size that a recipe gives. Raises UserError that names the key."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of x0: channels, then the axes that the network runs along."""
+
+    @property
+    def size(self) -> str:
+        """The size as text, which `sized` takes: 32x32 or 1.5s."""
+
+    @property
+    def seconds_per_position(self) -> float | None:
+        """How far apart two positions of the last axis are in time; None where that axis is not time."""
+
+    def sized(self, size: str) -> "Modality":
+        """The same at another size. Raises UserError."""
+
+    def read(self, data: bytes, name: str = ...) -> Sample:
+        """The sample in the bytes of a file, as it is. Raises BadFile."""
+
+    def facts(self, sample: Sample) -> Mapping[str, Any]:
+        """What the audit says of a sample."""
+
+    def pack(self, sample: Sample) -> Tensor:
+        """What caches hold: the sample in as few bytes as it can be kept, whole."""
+
+    def window(self, packed: Tensor, place: float) -> tuple[Tensor, Tensor | None]:
+        """What one training step sees of a packed sample, always of the same shape.
+
+        Args:
+            packed: of any length.
+            place: from 0 to below 1, which of the windows that fit.
+
+        Returns:
+            The window, and where its x0 is sample and not padding, 1 or 0 as `[1 *axes]`; None: everywhere.
+        """
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """x0 of windows, one or a batch, before any whitening."""
+
+    def decode(self, x0: Tensor) -> Sample:
+        """The sample that x0 without whitening stands for. Raises ValueError where x0 is not finite."""
+
+    def preview(self, sample: Sample) -> Pillow.Image:
+        """A picture of the sample."""
+
+    def to_bytes(
+        self, sample: Sample, suffix: str = ..., provenance: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The bytes of a file of that kind, with its provenance inside. Raises UserError."""
+
+    def write(
+        self,
+        sample: Sample,
+        path: str | Path | io.BufferedIOBase,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes a file of the kind that its extension says, whole or not at all."""
+
+    @staticmethod
+    def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
+        """What `write` embedded, or None when there is no provenance of ours. Raises UserError."""

@@ -1,0 +1,201 @@
+"""Sound in training: whitening that belongs to the weights, windows, padding, resume, players."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmdiff import recipe as recipes
+from mmdiff.data import soundfiles, tones
+from mmdiff.data.sounds import decoded
+from mmdiff.errors import UserError
+from mmdiff.generation.model import build, check
+from mmdiff.generation.pipeline import load
+from mmdiff.recipe import Recipe
+from mmdiff.run import Run
+from mmdiff.training import train
+from mmdiff.training.data import Positions, collate
+from mmdiff.training.loggers import read_rows
+from mmdiff.training.module import DiffusionModule
+from mmdiff.training.prepare import prepare, prompts, whiten
+from mmdiff.training.session import new_model
+
+RATE = 2000
+TINY = """
+name: tiny
+modality: audio
+data: {sample_rate: 2000, seconds: 0.2, representation: mdct(bins=16)}
+net: {size: custom, patch: 1, width: 16, mults: [1, 2], blocks: 1, attention: [1]}
+diffusion: {sigma_data: 1.0}
+conditions:
+  timbre: {kind: label, dropout: 0.3}
+training: {steps: 4, batch_size: 4, warmup: 2, log_every: 1, checkpoint_every: 100, sample_every: 100,
+  loggers: files, precision: fp32}
+sampling: {steps: 2, n: 1}
+"""
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory) -> Path:
+    """Six notes: of the window's length, longer, shorter, and one in stereo at another sample rate."""
+    folder, rows = tmp_path_factory.mktemp("sounds"), []
+    for i, seconds in enumerate((0.2, 0.5, 0.05, 0.31, 0.13, 0.2)):
+        rate = 3000 if i == 3 else RATE
+        wave, known = tones.tone(0, i, rate, seconds)
+        soundfiles.write(wave.expand(2, -1) if i == 3 else wave, rate, folder / f"{i}.wav")
+        rows.append({"file_name": f"{i}.wav", "text": known["text"], "timbre": ("bell", "organ")[i % 2]})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture
+def recipe(sounds) -> Callable[..., Recipe]:
+    def make(*settings: str) -> Recipe:
+        path = sounds.parent / "tiny.yaml"
+        path.write_text(TINY)
+        return recipes.load(path).override([f"data.path={sounds}", *settings])
+
+    return make
+
+
+@pytest.fixture
+def made(recipe, tmp_path) -> tuple[DiffusionModule, Positions]:
+    prepared = prepare(recipe(), tmp_path)
+    module = DiffusionModule(new_model(prepared.recipe), prepared.recipe)
+    data = Positions(prepared.source, module.model.conditions, prepared.recipe)
+    whiten(module.model, data)
+    return module, data
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_whitening_makes_the_data_white_and_decoding_undoes_it(made):
+    module, data = made
+    columns = []
+    for k in range(len(data.source)):
+        window, valid = data.window(k)
+        x0 = module.model.whiten(data.modality.unpack(window))
+        columns.append(x0 if valid is None else x0[:, valid[0] == 1])
+        wave = module.model.decode(x0, data.modality).value
+        torch.testing.assert_close(wave, window, atol=1e-5, rtol=1e-3)
+    every = torch.cat(columns, 1)
+    torch.testing.assert_close(every.mean(1), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(every.std(1, unbiased=False), torch.ones(16), atol=1e-3, rtol=0)
+
+
+def test_pictures_have_no_whitening_and_their_weights_no_new_names():
+    settings = ["modality=image", "data.size=8x8", "conditions.timbre.values=[a]"]
+    recipe = recipes.load("image/shapes").override(["conditions.timbre.kind=label", *settings])
+    model = build(recipe)
+    assert not {"mean", "std"} & model.state_dict().keys()
+    x0 = torch.rand(2, *model.modality.shape)
+    assert model.whiten(x0) is x0
+
+
+def test_a_window_is_a_function_of_its_position(made):
+    _, data = made
+    again = Positions(data.source, data.conditions, data.recipe)
+    forwards = [data.window(k)[0] for k in range(30)]
+    assert all(torch.equal(again.window(k)[0], forwards[k]) for k in reversed(range(30)))
+    long = [forwards[k] for k in range(30) if data.source.name(data.place(k)) == "1.wav"]
+    assert len(long) == 5
+    assert not torch.equal(long[0], long[1])
+
+
+def test_a_batch_is_masked_only_where_there_is_padding(made):
+    _, data = made
+    parts = {data.source.name(data.place(k)): data[k] for k in range(6)}
+    full = collate([parts["0.wav"], parts["1.wav"]], data.modality.unpack)
+    assert full.valid is None
+    mixed = collate([parts["0.wav"], parts["2.wav"]], data.modality.unpack)
+    assert mixed.valid.shape == (2, 1, data.modality.shape[1])
+    assert mixed.valid[0].all()
+    assert int(mixed.valid[1].sum()) == data.modality.coder.frames(100)
+
+
+@torch.no_grad()
+def test_nothing_is_learned_from_padding(made):
+    """The loss of a short sound is the same whatever noise its padding has."""
+    module, data = made
+    torch.nn.init.normal_(module.model.denoiser.net.last.weight)  # zero at birth, which would hide all else
+    k = next(k for k in range(6) if data.source.name(data.place(k)) == "2.wav")
+    batch = collate([data[k]], data.modality.unpack)
+    other = batch._replace(eps=torch.where(batch.valid == 1, batch.eps, 7.0))
+    losses = [float(module.training_step(each, 0)) for each in (batch, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_stopped_and_resumed_equals_whole(recipe, tmp_path):
+    settings = ["training.decay=0"]
+    train(recipe(*settings), run=tmp_path / "whole", quiet=True)
+    train(recipe(*settings, "training.steps=2"), run=tmp_path / "parts", quiet=True)
+    train(recipe(*settings), run=tmp_path / "parts", quiet=True)
+    whole, parts = (Run(tmp_path / name).newest() for name in ("whole", "parts"))
+    assert same(load_file(whole.model), load_file(parts.model))
+    assert same(load_file(whole.ema), load_file(parts.ema))
+    losses = [
+        [(row["step"], row["loss"]) for row in read_rows(Run(tmp_path / n))] for n in ("whole", "parts")
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 4
+
+
+def test_the_whitening_is_in_both_files_and_comes_back(recipe, tmp_path, made):
+    run = Run(train(recipe("training.steps=1"), run=tmp_path / "run", quiet=True))
+    module, _ = made
+    for path in (run.newest().model, run.newest().ema):
+        saved = load_file(path)
+        assert saved["mean"].shape == saved["std"].shape == (16, 1)
+        assert torch.equal(saved["std"], module.model.std)
+    assert torch.equal(load(run.path).model.mean, module.model.mean)
+
+
+def test_a_run_leaves_sounds_to_hear_and_a_page_that_plays_them(recipe, tmp_path):
+    run = Run(train(recipe("training.steps=1"), run=tmp_path / "run", quiet=True))
+    heard = sorted((run.samples / "step-00000001").glob("*.wav"))
+    assert len(heard) == 6
+    for path in heard:
+        sound = decoded(path.read_bytes(), path.name)
+        assert (sound.wave.shape, sound.sample_rate) == ((1, 400), RATE)
+    played = re.findall(r'<audio controls preload="none" src="([^"]*)">', run.index.read_text())
+    assert [run.path / src for src in played] == heard
+    assert (run.samples / "step-00000001" / "grid.png").exists()
+
+
+def test_tones_need_no_files(recipe, tmp_path):
+    prepared = prepare(recipe("data.source=tones", "data.path=null", "data.length=30"), tmp_path)
+    assert len(prepared.source) == 30
+    assert prepared.source[0][0].shape == (1, 400)
+    assert "bell" in prepared.recipe.conditions["timbre"].values
+    assert prepared.summary == ("data: 30 tones made by code, 0.2s",)
+    assert {"text", "pitch", "timbre"} <= prepared.source.columns(3).keys()
+    assert all(values["timbre"] for _, values in prompts(prepared.recipe, prepared.source))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["data.source=shapes"], "data.source: 'shapes' is image, expected modality audio"),
+        (
+            ["data.source=tones", "data.channels=2"],
+            "data.channels: got 2, expected 1 with data.source 'tones'",
+        ),
+    ],
+)
+def test_sources_that_do_not_fit_are_named(recipe, tmp_path, settings, says):
+    with pytest.raises(UserError, match=re.escape(says)):
+        prepare(recipe(*settings), tmp_path)
+
+
+def test_a_recipe_of_sound_is_checked_without_data(recipe):
+    check(recipe())
+    with pytest.raises(UserError, match=r"data\.flip"):
+        check(recipe("data.flip=true"))
+    with pytest.raises(UserError, match=r"data\.representation"):
+        check(recipe("data.representation=mdtc"))
