@@ -82,11 +82,13 @@ class Diffusion:
 class ConditionSpec:
     """One thing that a sample can be asked for, under the name that the recipe gives it."""
 
-    kind: Annotated[str, OneOf("text", "label")]
-    column: str | None = None  # label: the metadata column; the condition's own name when not given
+    kind: Annotated[str, OneOf("text", "label", "number")]
+    column: str | None = None  # label, number: the metadata column; the condition's own name when not given
     dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
     values: tuple[str, ...] | None = None  # label: the known values, filled from the data
     tokens: Count = 16  # text: words kept at most
+    low: float | None = None  # number: the smallest value
+    high: float | None = None  # number: the largest value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ class Conditioner(nn.Module, ABC):
 
     @abstractmethod
     def ids(self, value: str | None) -> Tensor:
-        """Returns one sample's value as numbers of a fixed shape, int64; zeros for None."""
+        """Returns one sample's value as numbers of a fixed shape; zeros for None."""
 
     @abstractmethod
     def forward(self, ids: Tensor, present: Bool[Tensor, " b"]) -> Part:

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner
 from mmdiff.conditions.label import Label
+from mmdiff.conditions.number import Number
 from mmdiff.conditions.text import Text
 from mmdiff.errors import UserError
 from mmdiff.nets.condition import Condition
@@ -39,7 +40,7 @@ class Conditions(nn.Module):
         """The conditioners by name."""
         return {name: part for name, part in self.parts.items() if isinstance(part, Conditioner)}
 
-    def ids(self, raw: Mapping[str, str | None]) -> dict[str, Int64[Tensor, "..."]]:
+    def ids(self, raw: Mapping[str, str | None]) -> dict[str, Tensor]:
         """Returns the numbers of one sample's values; one that is None or missing gives zeros."""
         return {name: part.ids(raw.get(name)) for name, part in self.each().items()}
 
@@ -70,4 +71,16 @@ def label(name: str, spec: ConditionSpec, width: int) -> Label:
     return Label(name, spec.values, width)
 
 
-CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], Conditioner]] = {"text": text, "label": label}
+def number(name: str, spec: ConditionSpec, width: int) -> Number:
+    if spec.low is None or spec.high is None or not spec.low < spec.high:
+        raise UserError(
+            f"conditions.{name}: got low {spec.low} and high {spec.high}, expected two numbers, low < high"
+        )
+    return Number(name, spec.low, spec.high, width)
+
+
+CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], Conditioner]] = {
+    "text": text,
+    "label": label,
+    "number": number,
+}

@@ -12,10 +12,11 @@ from mmdiff.diffusion.weights import Weight
 
 Samples = Float[Tensor, "b c *axes"]
 Each = Float[Tensor, " b"]
+Mask = Float[Tensor, "b 1 *axes"] | None  # 1 where a sample holds data, 0 where it is padded
 
 
 class Denoiser(nn.Module):
-    """``(x, level, condition) -> x0`` from a network ``(x, angle, condition) -> F``.
+    """``(x, level, condition) -> x0`` from a network ``(x, angle, condition, valid) -> F``.
 
     The network sees ``x`` at unit variance, for data of spread ``sigma_data``, and the noise as a float32
     angle in [0, pi/2].  It knows no schedule, so the schedule may change after training.
@@ -29,25 +30,30 @@ class Denoiser(nn.Module):
             raise ValueError(f"sigma_data is {sigma_data}; expected a positive number")
         self.net, self.target, self.sigma_data = net, target, sigma_data
 
-    def forward(self, x: Samples, level: NoiseLevel, condition: Any = None) -> Samples:
+    def forward(self, x: Samples, level: NoiseLevel, condition: Any = None, valid: Mask = None) -> Samples:
         """The estimate of x0, in the dtype of ``x``; at sigma = 0 it is ``x`` itself."""
         level = level.expand(len(x))
         skip, out = solve(level, *self.mixture(level))
-        return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition)
+        return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition, valid)
 
-    def loss(self, x0: Samples, eps: Samples, level: NoiseLevel, condition: Any, weight: Weight) -> Each:
-        """``weight(level) * |estimate - x0|^2``, the mean over each sample.
+    def loss(
+        self, x0: Samples, eps: Samples, level: NoiseLevel, condition: Any, weight: Weight, valid: Mask = None
+    ) -> Each:
+        """``weight(level) * |estimate - x0|^2``, the mean over each sample, of padded ones where ``valid``.
 
         Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
         """
         p, q = self.mixture(level)
         factor = torch.where(level.sigma > 0, weight(level) * solve(level, p, q)[1] ** 2, 0.0)
-        error = self.predict(level.mix(x0, eps), level, condition) - spread(p, x0) * x0 - spread(q, x0) * eps
-        return factor.to(x0) * error.square().flatten(1).mean(1)
+        predicted = self.predict(level.mix(x0, eps), level, condition, valid)
+        square = (predicted - spread(p, x0) * x0 - spread(q, x0) * eps).square()
+        held = torch.ones_like(square) if valid is None else valid.expand_as(square)
+        return factor.to(x0) * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
 
-    def predict(self, x: Tensor, level: NoiseLevel, condition: Any) -> Tensor:
+    def predict(self, x: Tensor, level: NoiseLevel, condition: Any, valid: Mask = None) -> Tensor:
         scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
-        return self.net(x * spread(scale, x), level.angle(self.sigma_data).float(), condition).to(x.dtype)
+        x, angle = x * spread(scale, x), level.angle(self.sigma_data).float()
+        return self.net(x, angle, condition, valid).to(x.dtype)
 
     def mixture(self, level: NoiseLevel) -> Pair:
         """``(p, q)``: what F holds of x0 and of eps."""

@@ -119,9 +119,7 @@ def low_discrepancy(seed: int, index: Int64[Tensor, "*n"]) -> Float[Tensor, "*n"
     golden = 0x9E3779B97F4A7C15 - 2**64  # 2^64 / golden ratio; int64 wraps, so fractions of a turn are exact
     begin = (seed * 0xD1342543DE82EF95 + 0x2545F4914F6CDD1D) % 2**64 - 2**63
     turn = index * golden + begin
-    return (
-        (turn >> 12 & 2**52 - 1).double() + 0.5
-    ) / 2**52  # 52 bits, so that 1 is never reached by rounding
+    return ((turn >> 12 & 2**52 - 1).double() + 0.5) / 2**52  # 52 bits: rounding never reaches 1
 
 
 WEIGHTS: dict[str, Callable[..., Tensor]] = {

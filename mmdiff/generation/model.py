@@ -60,9 +60,8 @@ class Model(nn.Module):
         self.register_buffer("mean", torch.zeros(column) if self.modality.whitens else None)
         self.register_buffer("std", torch.ones(column) if self.modality.whitens else None)
         axes, seconds = range(2, 2 + len(sizes)), self.modality.seconds_per_position
-        timed = {} if seconds is None else {"seconds": seconds}
         width, tokens = self.conditions.width, self.conditions.token_width
-        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, **timed)
+        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, seconds)
         self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
 
     def whiten(self, x0: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Attention of a feature map to itself and to the tokens of a condition, in one softmax."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -32,11 +34,17 @@ class Attention(nn.Module):
         x: Float[Tensor, "b c *axes"],
         tokens: Float[Tensor, "b n e"] | None = None,
         mask: Bool[Tensor, "b 1 1 m"] | None = None,
+        times: Float[Tensor, " l"] | None = None,
     ) -> Float[Tensor, "b c *axes"]:
-        """``mask`` is True for the keys that may be seen: the positions first, then the tokens."""
+        """``mask`` is True for the keys that may be seen: the positions first, then the tokens.
+
+        With ``times``, in seconds, what positions see of each other depends on how far apart they are.
+        """
         flat = x.flatten(2).transpose(1, 2)
         q, k, v = self.split(self.qkv(flat), 3)
         q, k = norm(q), norm(k)
+        if times is not None:
+            q, k = turned(q, times), turned(k, times)
         if self.tokens is not None and tokens is not None:
             token_k, token_v = self.split(self.tokens(tokens), 2)
             k, v = torch.cat([k, norm(token_k)], dim=2), torch.cat([v, token_v], dim=2)
@@ -48,6 +56,22 @@ class Attention(nn.Module):
 def norm(x: Tensor) -> Tensor:
     """Gives each head's vector unit variance."""
     return F.layer_norm(x, x.shape[-1:])
+
+
+PERIODS = (0.02, 60.0)  # seconds: of the fastest and of the slowest turn
+
+
+def turned(x: Float[Tensor, "b heads n d"], times: Float[Tensor, " n"]) -> Float[Tensor, "b heads n d"]:
+    """Turns each pair of features by an angle in proportion to the time (Su et al., 2021, arXiv:2104.09864).
+
+    Products of turned vectors depend on differences of times alone.  Periods are spread geometrically.
+    """
+    half = x.shape[-1] // 2
+    fast, slow = (math.log(2 * math.pi / period) for period in PERIODS)
+    phase = times[:, None].float() * torch.linspace(fast, slow, half, device=x.device).exp()
+    cos, sin = phase.cos().to(x.dtype), phase.sin().to(x.dtype)
+    one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat([one * cos - two * sin, one * sin + two * cos, rest], -1)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

@@ -37,7 +37,9 @@ class Context(NamedTuple):
     embedding: Float[Tensor, "b d"]  # of the noise and the condition
     tokens: Float[Tensor, "b n e"] | None  # of the condition
     seen: Bool[Tensor, "b n"] | None  # which tokens count
-    valid: Float[Tensor, "1 1 *axes"] | None  # 1 inside, 0 on padding; None when nothing is padded
+    valid: Float[Tensor, "#b 1 *axes"] | None  # 1 inside, 0 on padding; None when nothing is padded
+    patterns: Float[Tensor, "#b w *axes"]  # what Place adds, in some shares
+    times: Float[Tensor, " l"] | None  # seconds from the start of a series to each position
 
     def keys(self, x: Float[Tensor, "b c *axes"]) -> Bool[Tensor, "b 1 1 m"] | None:
         """Returns which keys attention may see, positions before tokens; None when all count."""
@@ -87,7 +89,8 @@ class Block(nn.Module):
         h = along(self.leave, masked(h, context.valid), self.axes)
         x = h + (x if self.shortcut is None else along(self.shortcut, x, self.axes))
         if self.attention is not None:
-            x = x + self.attention(norm(x, context.valid), context.tokens, context.keys(x))
+            seen = norm(x, context.valid)
+            x = x + self.attention(seen, context.tokens, context.keys(x), context.times)
         return x
 
 

@@ -29,40 +29,70 @@ class Angle(nn.Module):
 
 
 WAVES = (0.5, 1.0, 2.0)  # periods from one border to the other
+SCALES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # seconds
 
 
 class Place(nn.Module):
-    """Adds what is known of each place: a common pattern of waves, and one that each embedding draws.
+    """Adds what is known of each place: patterns in common shares, and in shares that each embedding draws.
 
     Convolutions see a place only by its distance to the border, and conditions otherwise act on all places
-    alike: with neither, a caption that says "top left" takes many times longer to learn.  Places are shares
-    of the size, so patterns stretch with it and padding does not move them.
+    alike: with neither, a caption that says "top left" takes many times longer to learn.
     """
 
-    def __init__(self, rank: int, width: int, embedding: int) -> None:
+    def __init__(self, patterns: int, width: int, embedding: int) -> None:
         super().__init__()
-        count = (1 + 2 * len(WAVES)) ** rank
-        self.common = nn.Parameter(torch.randn(width, count) * count**-0.5)
+        self.common = nn.Parameter(torch.randn(width, patterns) * patterns**-0.5)
         self.narrow = nn.Linear(embedding, embedding // 4)
-        self.drawn = nn.Linear(embedding // 4, width * count, bias=False)
+        self.drawn = nn.Linear(embedding // 4, width * patterns, bias=False)
         nn.init.zeros_(self.drawn.weight)
 
     def forward(
-        self, x: Float[Tensor, "b c *axes"], embedding: Float[Tensor, "b d"], sizes: Sequence[int]
+        self,
+        x: Float[Tensor, "b c *axes"],
+        embedding: Float[Tensor, "b d"],
+        patterns: Float[Tensor, "#b w *axes"],
     ) -> Float[Tensor, "b c *axes"]:
-        """``sizes`` are the positions along each axis that hold data."""
-        patterns = waves(x, sizes).to(embedding.dtype)
+        """``patterns`` are those of ``waves`` or of ``echoes``."""
+        flat = patterns.to(embedding.dtype).flatten(2)
         shares = self.common + self.drawn(F.silu(self.narrow(embedding))).unflatten(1, self.common.shape)
-        return x + (shares @ patterns.flatten(1)).unflatten(2, x.shape[2:]).to(x.dtype)
+        return x + (shares @ flat).unflatten(2, x.shape[2:]).to(x.dtype)
 
 
-def waves(x: Float[Tensor, "b c *axes"], sizes: Sequence[int]) -> Float[Tensor, "w *axes"]:
-    """Returns the products over all axes of 1, cosines and sines of the share along each."""
-    product = torch.ones((1,) + (1,) * len(sizes), device=x.device)
+def waves(shape: Sequence[int], sizes: Sequence[int], device: torch.device) -> Float[Tensor, "1 w *axes"]:
+    """Returns the products over all axes of 1, cosines and sines of the share along each.
+
+    Places are shares of the size, so patterns stretch with it and padding does not move them.
+
+    Args:
+        shape: the positions along each axis.
+        sizes: how many of them hold data.
+    """
+    product = torch.ones((1,) + (1,) * len(sizes), device=device)
     for axis, size in enumerate(sizes):
-        share = (torch.arange(x.shape[2 + axis], device=x.device) + 0.5) / size
-        phase = 2 * math.pi * torch.tensor(WAVES, device=x.device)[:, None] * share
+        share = (torch.arange(shape[axis], device=device) + 0.5) / size
+        phase = 2 * math.pi * torch.tensor(WAVES, device=device)[:, None] * share
         one = torch.cat([torch.ones_like(phase[:1]), phase.cos(), phase.sin()])
         one = one.reshape(len(one), *(-1 if i == axis else 1 for i in range(len(sizes))))
         product = (product[:, None] * one).flatten(0, 1)
-    return product
+    return product[None]
+
+
+def echoes(times: Float[Tensor, " l"], ends: Float[Tensor, " b"]) -> Float[Tensor, "b w l"]:
+    """Returns 1, and decays on several scales of the time since the start and of the time to the end.
+
+    They place an attack and a release, whether a series takes a fifth of a second or half a minute.
+
+    Args:
+        times: seconds from the start to each position.
+        ends: seconds that each series takes.
+    """
+    scales = torch.tensor(SCALES, device=times.device)[:, None]
+    left = (ends[:, None] - times).clamp(min=0)
+    since = (-times / scales).exp().expand(len(ends), -1, -1)
+    until = (-left[:, None] / scales).exp()
+    return torch.cat([torch.ones_like(until[:, :1]), since, until], 1)
+
+
+def pattern_count(rank: int, timed: bool) -> int:
+    """Returns how many patterns ``waves`` (or, of a timed series, ``echoes``) have."""
+    return 1 + 2 * len(SCALES) if timed else (1 + 2 * len(WAVES)) ** rank

@@ -16,7 +16,7 @@ from mmdiff.nets.axes import along, coarser, crop_to, grow, inside, pad_to, patc
 from mmdiff.nets.blocks import Block, Context, masked, norm
 from mmdiff.nets.condition import Condition
 from mmdiff.nets.conv import Conv
-from mmdiff.nets.embed import Angle, Place
+from mmdiff.nets.embed import Angle, Place, echoes, pattern_count, waves
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,22 @@ class UNet(nn.Module):
         shape: dimensions of the net.
         vector: width of ``Condition.vector``; 0 for a net without condition.
         tokens: width of ``Condition.tokens``; 0 for none.
+        seconds: from one position of a series to the next; None where places are shares of the size.
     """
 
     def __init__(
-        self, channels: int, axes: Sequence[int], shape: Shape, vector: int = 0, tokens: int = 0
+        self,
+        channels: int,
+        axes: Sequence[int],
+        shape: Shape,
+        vector: int = 0,
+        tokens: int = 0,
+        seconds: float | None = None,
     ) -> None:
         super().__init__()
+        if seconds is not None and len(axes) != 1:
+            raise ValueError(f"seconds is {seconds} with {len(axes)} axes; expected it for series alone")
+        self.seconds = seconds
         rank, emb = len(axes), shape.embedding
         self.axes, self.shape = tuple(axes), shape
         inner = channels * shape.patch**rank
@@ -77,7 +87,8 @@ class UNet(nn.Module):
         self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.vector = nn.Linear(vector, emb, bias=False) if vector else None
         self.first = Conv(rank, inner, widths[0])
-        self.places = nn.ModuleList(Place(rank, widths[max(i - 1, 0)], emb) for i in levels)
+        patterns = pattern_count(rank, seconds is not None)
+        self.places = nn.ModuleList(Place(patterns, widths[max(i - 1, 0)], emb) for i in levels)
         self.down = nn.ModuleList(
             blocks([widths[max(i - 1, 0)]] + [widths[i]] * (shape.blocks - 1), i) for i in levels
         )
@@ -88,17 +99,24 @@ class UNet(nn.Module):
         nn.init.zeros_(self.last.weight)
 
     def forward(
-        self, x: Float[Tensor, "b c *axes"], angle: Float[Tensor, " b"], condition: Condition | None = None
+        self,
+        x: Float[Tensor, "b c *axes"],
+        angle: Float[Tensor, " b"],
+        condition: Condition | None = None,
+        valid: Float[Tensor, "b 1 *axes"] | None = None,
     ) -> Float[Tensor, "b c *axes"]:
+        """``valid`` is 1 where a sample holds data and 0 where it is padded, at the end of each axis.
+
+        What stands in the padding changes nothing, and a padded series comes out as it would alone.
+        """
         sizes = [x.shape[axis] for axis in self.axes]
-        x = patchify(pad_to(x, self.shape.multiple, self.axes), self.shape.patch, self.axes)
-        contexts = self.contexts(x, sizes, angle, condition)
+        x = patchify(pad_to(masked(x, valid), self.shape.multiple, self.axes), self.shape.patch, self.axes)
+        contexts = self.contexts(x, sizes, angle, condition, valid)
         x = along(self.first, x, self.axes)
         skips = []
         for level, context in enumerate(contexts):
             x = along(shrink, masked(x, contexts[level - 1].valid), self.axes) if level else x
-            held = [-(-size // (self.shape.patch * 2**level)) for size in sizes]
-            x = self.places[level](x, context.embedding, held)
+            x = self.places[level](x, context.embedding, context.patterns)
             for block in children(self.down[level]):
                 x = block(x, context)
                 skips.append(x)
@@ -112,21 +130,46 @@ class UNet(nn.Module):
         return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
 
     def contexts(
-        self, x: Tensor, sizes: Sequence[int], angle: Tensor, condition: Condition | None
+        self,
+        x: Tensor,
+        sizes: Sequence[int],
+        angle: Tensor,
+        condition: Condition | None,
+        valid: Tensor | None,
     ) -> list[Context]:
-        """Returns what the blocks of each level see beside their input."""
+        """Returns what the blocks of each level see beside their input; ``x`` is that of the finest."""
         embedding = self.embed(self.angle(angle))
         tokens = seen = None
         if condition is not None and self.vector is not None:
             embedding = embedding + self.vector(condition.vector)
         if condition is not None and condition.tokens.shape[1]:
             tokens, seen = condition.tokens, condition.mask
-        embedding, valid = F.silu(embedding), inside(x, sizes, self.shape.patch, self.axes)
+        embedding, mask = F.silu(embedding), self.mask(x, sizes, valid)
         out = []
         for level in range(len(self.down)):
-            valid = along(coarser, valid, self.axes) if level and valid is not None else valid
-            out.append(Context(embedding, tokens, seen, valid))
+            mask = along(coarser, mask, self.axes) if level and mask is not None else mask
+            times, patterns = self.places_of(x, sizes, valid, level)
+            out.append(Context(embedding, tokens, seen, mask, patterns, times))
         return out
+
+    def mask(self, x: Tensor, sizes: Sequence[int], valid: Tensor | None) -> Tensor | None:
+        """Returns which positions of the finest level hold any data; None when all do."""
+        if valid is None:
+            return inside(x, sizes, self.shape.patch, self.axes)
+        whole = pad_to(valid, self.shape.multiple, self.axes)
+        return patchify(whole, self.shape.patch, self.axes).amax(1, keepdim=True)
+
+    def places_of(
+        self, x: Tensor, sizes: Sequence[int], valid: Tensor | None, level: int
+    ) -> tuple[Tensor | None, Tensor]:
+        """Returns the time of each position of a level, of a timed series, and the patterns of its places."""
+        step = self.shape.patch * 2**level
+        shape = [x.shape[axis] // 2**level for axis in self.axes]
+        if self.seconds is None:
+            return None, waves(shape, [-(-size // step) for size in sizes], x.device)
+        times = (torch.arange(shape[0], device=x.device) + 0.5) * (self.seconds * step)
+        held = x.new_full((1,), sizes[0]) if valid is None else valid.flatten(1).sum(1)
+        return times, echoes(times, held.float() * self.seconds)
 
 
 def children(blocks: nn.Module) -> list[nn.Module]:

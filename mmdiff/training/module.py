@@ -81,8 +81,7 @@ class DiffusionModule(LightningModule):
         level = levels(self.model, self.recipe.training.seed, batch.position)
         condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
         x0, weight = self.model.whiten(batch.x0), self.model.weight
-        masked = {} if batch.valid is None else {"valid": batch.valid}
-        each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, **masked)
+        each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, batch.valid)
         self._each = each.detach().float()
         return each.float().mean()
 

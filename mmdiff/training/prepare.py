@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from mmdiff import files
+from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
 from mmdiff.data.library import Library
 from mmdiff.data.scan import Listing, scan
@@ -82,7 +83,9 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
             summary.append(
                 f"      {len(rejected):,} rejected, all named in {folder / _RECORD}; the first: {first}"
             )
-    return Prepared(fill_values(recipe, source), source, record, tuple(summary))
+    recipe = fill_values(recipe, source)
+    refuse_values(recipe, source)
+    return Prepared(recipe, source, record, tuple(summary))
 
 
 def _made(recipe: Recipe) -> Source:
@@ -142,6 +145,19 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
             )
         conditions[name] = dataclasses.replace(spec, values=tuple(sorted(map(str, values))))
     return dataclasses.replace(recipe, conditions=conditions)
+
+
+def refuse_values(recipe: Recipe, source: Source) -> None:
+    """Raises UserError if a label or a number of a sample is one that its condition cannot take."""
+    specs = {name: spec for name, spec in recipe.conditions.items() if spec.kind != "text"}
+    with torch.device("meta"):
+        conditions = Conditions(specs)
+    for place in range(len(source) if specs else 0):
+        columns = source.columns(place)
+        try:
+            conditions.ids({name: label(columns, spec.column or name) for name, spec in specs.items()})
+        except UserError as error:
+            raise UserError(f"{source.name(place)}: {error}") from None
 
 
 def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, dict[str, str]]]:

@@ -22,7 +22,7 @@ class Told(nn.Module):
         super().__init__()
         self.answer = answer
 
-    def forward(self, x: Tensor, angle: Tensor, condition: object) -> Tensor:
+    def forward(self, x: Tensor, angle: Tensor, condition: object, valid: object = None) -> Tensor:
         self.seen = (x, angle, condition)
         return self.answer
 
@@ -30,7 +30,7 @@ class Told(nn.Module):
 class Local(nn.Module):
     """A small nonlinear network that works on each sample alone."""
 
-    def forward(self, x: Tensor, angle: Tensor, condition: object) -> Tensor:
+    def forward(self, x: Tensor, angle: Tensor, condition: object, valid: object = None) -> Tensor:
         return torch.sin(3 * x) + spread(angle, x)
 
 
@@ -147,7 +147,7 @@ def test_the_state_keeps_its_dtype_under_autocast() -> None:
             super().__init__()
             self.layer = nn.Linear(4, 4)
 
-        def forward(self, x: Tensor, angle: Tensor, condition: object) -> Tensor:
+        def forward(self, x: Tensor, angle: Tensor, condition: object, valid: object = None) -> Tensor:
             out = self.layer(x)
             assert out.dtype == torch.bfloat16
             return out
@@ -163,3 +163,18 @@ def test_errors() -> None:
         Denoiser(Local(), "noise")
     with pytest.raises(ValueError, match="sigma_data is 0; expected a positive number"):
         Denoiser(Local(), "flow", 0)
+
+
+@every_target
+def test_the_loss_of_a_padded_sample_is_the_mean_over_what_it_holds(target: str) -> None:
+    x0, eps = draw(3)
+    level = RectifiedFlow()(torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64))
+    valid = torch.ones(3, 1, 4, 4, dtype=torch.float64)
+    valid[1, ..., 2:] = 0
+    denoise = Denoiser(Local(), target)
+    whole = denoise.loss(x0, eps, level, None, WEIGHTS["v"])
+    masked = denoise.loss(x0, eps, level, None, WEIGHTS["v"], valid)
+    part = denoise.loss(x0[..., :2], eps[..., :2], level, None, WEIGHTS["v"])
+    torch.testing.assert_close(masked, torch.stack([whole[0], part[1], whole[2]]))
+    garbage = torch.where(valid > 0, x0, 1e3)
+    torch.testing.assert_close(denoise.loss(garbage, eps, level, None, WEIGHTS["v"], valid), masked)

@@ -22,7 +22,7 @@ class Net(nn.Module):
         super().__init__()
         self.layer = nn.Linear(4, 4, dtype=torch.float64)
 
-    def forward(self, x: Tensor, angle: Tensor, condition: object) -> Tensor:
+    def forward(self, x: Tensor, angle: Tensor, condition: object, valid: object = None) -> Tensor:
         return torch.tanh(self.layer(x)) + torch.cos(angle.double())[:, None]
 
 

@@ -37,6 +37,14 @@ def test_a_label_without_values_names_the_columns(recipe, tmp_path):
         prepare(recipe("conditions.style.column=colour"), tmp_path)
 
 
+def test_a_value_that_the_recipe_does_not_have_is_named_with_its_sample(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"1\.png: condition 'style' has no value 'deep'.*valid: flat"):
+        prepare(recipe("conditions.style.values=[flat]"), tmp_path)
+    number = ("conditions.style.kind=number", "conditions.style.low=0", "conditions.style.high=1")
+    with pytest.raises(UserError, match=r"0\.png: condition 'style': got 'flat', expected a number from 0 to 1"):
+        prepare(recipe(*number), tmp_path)
+
+
 def test_broken_files_are_named_and_remembered(recipe, folder, tmp_path):
     (folder / "3.png").write_bytes(b"not a picture")
     asked = recipe(f"data.path={folder}", "data.max_bad=0.2")

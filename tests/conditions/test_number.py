@@ -1,0 +1,50 @@
+"""Laws of the number conditioner."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mmdiff.conditions import Conditions, Number
+from mmdiff.errors import UserError
+from mmdiff.recipe import ConditionSpec
+
+
+def encoded(number: Number, *values: str | None) -> torch.Tensor:
+    ids = torch.stack([number.ids(value) for value in values])
+    return number(ids, torch.tensor([value is not None for value in values])).vector
+
+
+def test_the_range_is_the_unit_interval() -> None:
+    number = Number("pitch", 21, 108, width=8)
+    assert [float(number.ids(value)) for value in ("21", "108", "64.5")] == [0.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("value", ["20.9", "109", "nan", "inf", "loud", "", "1e999"])
+def test_what_is_no_number_of_the_range_is_named(value: str) -> None:
+    with pytest.raises(
+        UserError, match=rf"condition 'pitch': got '{value}', expected a number from 21 to 108"
+    ):
+        Number("pitch", 21, 108, width=8).ids(value)
+
+
+def test_neighbouring_semitones_differ_clearly_over_the_whole_range() -> None:
+    number = Number("pitch", 21, 108, width=8)
+    phase = torch.stack([number.ids(str(pitch)) for pitch in range(21, 109)])[:, None] * number.frequencies
+    waves = torch.cat([phase.cos(), phase.sin()], 1)
+    apart = torch.cdist(waves, waves) / waves.shape[1] ** 0.5
+    assert apart[~torch.eye(len(apart), dtype=torch.bool)].min() > 0.3
+
+
+def test_a_missing_number_is_the_null_whatever_its_id() -> None:
+    torch.manual_seed(0)
+    number = Number("pitch", 0, 1, width=8)
+    out = encoded(number, "0.2", None, "0.8")
+    assert_close(out[1], number.null)
+    assert not torch.allclose(out[0], out[2])
+
+
+@pytest.mark.parametrize(("low", "high"), [(None, 1.0), (0.0, None), (1.0, 1.0), (2.0, 1.0)])
+def test_a_range_is_asked_for_by_name(low: float | None, high: float | None) -> None:
+    spec = ConditionSpec(kind="number", low=low, high=high)
+    with pytest.raises(UserError, match=r"conditions\.pitch: got low .* expected two numbers, low < high"):
+        Conditions({"pitch": spec})
