@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mmdiff.metrics.intervals import Rate as Rate
-from mmdiff.metrics.intervals import wilson
+from mmdiff.metrics.intervals import Rate, wilson
 
 _COLOURS = {  # sRGB in [0, 1]
     "red": (0.88, 0.14, 0.14),
