@@ -38,7 +38,8 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b c *axes"]:
         """``mask`` is True for the keys that may be seen: the positions first, then the tokens.
 
-        With ``times``, in seconds, what positions see of each other depends on how far apart they are.
+        With ``times``, in seconds, what positions see of each other depends on how far apart they are, and
+        what they see of the tokens on no time at all.
         """
         flat = x.flatten(2).transpose(1, 2)
         q, k, v = self.split(self.qkv(flat), 3)
@@ -47,7 +48,8 @@ class Attention(nn.Module):
             q, k = turned(q, times), turned(k, times)
         if self.tokens is not None and tokens is not None:
             token_k, token_v = self.split(self.tokens(tokens), 2)
-            k, v = torch.cat([k, norm(token_k)], dim=2), torch.cat([v, token_v], dim=2)
+            token_k = norm(token_k) if times is None else timeless(norm(token_k))
+            k, v = torch.cat([k, token_k], dim=2), torch.cat([v, token_v], dim=2)
         mixed = attend(q, k, v, mask)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out.transpose(1, 2).unflatten(2, x.shape[2:])
@@ -62,16 +64,23 @@ PERIODS = (0.02, 60.0)  # seconds: of the fastest and of the slowest turn
 
 
 def turned(x: Float[Tensor, "b heads n d"], times: Float[Tensor, " n"]) -> Float[Tensor, "b heads n d"]:
-    """Turns each pair of features by an angle in proportion to the time (Su et al., 2021, arXiv:2104.09864).
+    """Turns pairs of the first half of the features by an angle in proportion to the time.
 
-    Products of turned vectors depend on differences of times alone.  Periods are spread geometrically.
+    Products of turned vectors depend on differences of times alone (Su et al., 2021, arXiv:2104.09864).
+    Periods are spread geometrically.
     """
-    half = x.shape[-1] // 2
+    pairs = x.shape[-1] // 4
     fast, slow = (math.log(2 * math.pi / period) for period in PERIODS)
-    phase = times[:, None].float() * torch.linspace(fast, slow, half, device=x.device).exp()
+    phase = times[:, None].float() * torch.linspace(fast, slow, pairs, device=x.device).exp()
     cos, sin = phase.cos().to(x.dtype), phase.sin().to(x.dtype)
-    one, two, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    one, two, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], dim=-1)
     return torch.cat([one * cos - two * sin, one * sin + two * cos, rest], -1)
+
+
+def timeless(x: Float[Tensor, "b heads n d"]) -> Float[Tensor, "b heads n d"]:
+    """Keeps the features that are never turned, for keys that have no time."""
+    still = torch.arange(x.shape[-1], device=x.device) >= x.shape[-1] // 4 * 2
+    return x * still
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

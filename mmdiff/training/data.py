@@ -136,11 +136,21 @@ class Positions(Dataset[Parts]):
 
     def _caption(self, columns: Mapping[str, Any], position: int) -> str | None:
         data, seed = self.recipe.data, self.recipe.training.seed
-        others = columns.get(data.alternatives) if data.alternatives else None
-        others = [others] if isinstance(others, str) else others
-        if others and counter.uniform(seed, "alternative", position) < data.alternative_share:
-            return str(others[int(counter.uniform(seed, "which alternative", position) * len(others))])
-        return columns.get("text") or None
+
+        def one(kind: str, column: str | None, share: float) -> str | None:
+            """One of the column's texts, in a share of the positions."""
+            found = columns.get(column) if column else None
+            found = [found] if isinstance(found, str) else found
+            if not found or counter.uniform(seed, kind, position) >= share:
+                return None
+            return str(found[int(counter.uniform(seed, f"which {kind}", position) * len(found))])
+
+        caption = one("alternative", data.alternatives, data.alternative_share) or columns.get("text")
+        tag = one("tag", data.tags, data.tag_share)
+        both = [part for part in (caption, tag) if part]
+        if counter.uniform(seed, "order", position) < 0.5:
+            both.reverse()
+        return " ".join(both) or None
 
 
 def label(columns: Mapping[str, Any], column: str) -> str | None:
