@@ -26,7 +26,20 @@ Level = Annotated[float, Range(low=0)]
 TAKEN = frozenset(
     [
         *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale", "seed"),
-        *("first", "size", "progress", "clear", "items", "keys", "pop", "update", "values", "type", "train"),
+        *(
+            "first",
+            "size",
+            "given",
+            "progress",
+            "clear",
+            "items",
+            "keys",
+            "pop",
+            "update",
+            "values",
+            "type",
+            "train",
+        ),
         *("eval", "float", "half", "double", "apply", "forward", "training"),
     ]
 )
@@ -46,6 +59,7 @@ class Data:
     level: Annotated[str, OneOf("none", "clip", "peak", "rms", "loudness")] = "none"  # of sounds drawn
     flip: bool = False  # mirror half of the pictures left to right
     max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
+    hold_out: str | None = None  # COLUMN/N or COLUMN+COLUMN/N: every Nth value of these is never trained on
     captions: str = "text"  # the metadata column used as caption
     alternatives: str | None = None  # a metadata column with a list of further captions
     alternative_share: Share = 0.0  # how often one of the alternatives is the caption
@@ -84,13 +98,26 @@ class Diffusion:
 class ConditionSpec:
     """One thing that a sample can be asked for, under the name that the recipe gives it."""
 
-    kind: Annotated[str, OneOf("text", "label", "number")]
-    column: str | None = None  # label, number: the metadata column; the condition's own name when not given
+    kind: Annotated[str, OneOf("text", "label", "number", "style", "envelope")]
+    # label, number: the metadata column; the condition's own name when not given
+    # style: a column whose value a sample shares with its reference; a sample is its own when not given
+    column: str | None = None
     dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
     values: tuple[str, ...] | None = None  # label: the known values, filled from the data
     tokens: Count = 16  # text: words kept at most
     low: float | None = None  # number: the smallest value
     high: float | None = None  # number: the largest value
+
+
+# What only some kinds of condition have
+_OWN = {
+    "text": {"tokens"},
+    "label": {"column", "values"},
+    "number": {"column", "low", "high"},
+    "style": {"column"},
+    "envelope": set[str](),
+}
+_REFERENCES = ("style", "envelope")  # kinds whose value is a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +133,9 @@ class Training:
     clip: Annotated[float, Range(above=0)] = 1.0  # largest gradient norm
     precision: Annotated[str, OneOf("bf16", "fp32")] = "bf16"
     seed: Whole = 0
+    given: Share = (
+        0.0  # how often a part of a sample is known, so that the model learns to continue and to fill
+    )
     ema: Annotated[float, Range(low=0, below=1)] = 0.999  # longest decay of the weight average
     log_every: Count = 20
     checkpoint_every: Count = 1000
@@ -148,12 +178,18 @@ class Recipe:
         for name in self.conditions:
             if not name.isidentifier() or name in TAKEN:
                 raise UserError(f"conditions: none can be called {name!r}; expected another plain word")
+        for name, spec in self.conditions.items():
+            _check(name, spec)
         if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
             raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
         for name in self.sampling.conditions:
             if name not in self.conditions:
                 hint = suggestion(name, self.conditions)
                 raise UserError(f"sampling.conditions: unknown condition {name!r}{hint}")
+            if self.conditions[name].kind in _REFERENCES:
+                raise UserError(
+                    f"sampling.conditions.{name}: takes a file, which only mmdiff sample can be given"
+                )
 
     def override(self, settings: Iterable[str]) -> "Recipe":
         """The recipe with ``a.b=c`` settings applied; ``c`` is read as YAML.
@@ -173,6 +209,23 @@ class Recipe:
             schema.graft(root, key.strip(), value)
         recipe: Recipe = schema.convert(root, Recipe)
         return recipe
+
+
+def _check(name: str, spec: ConditionSpec) -> None:
+    """Raises UserError if a condition has a key of another kind, or a number has no range."""
+    for key in ("column", "values", "tokens", "low", "high"):
+        default = ConditionSpec.__dataclass_fields__[key].default
+        if getattr(spec, key) != default and key not in _OWN[spec.kind]:
+            kinds = " or ".join(kind for kind, keys in _OWN.items() if key in keys)
+            raise UserError(f"conditions.{name}.{key}: got it with kind {spec.kind!r}, expected {kinds}")
+    if spec.kind == "number":
+        for key in ("low", "high"):
+            if getattr(spec, key) is None:
+                raise UserError(
+                    f"conditions.{name}.{key}: got nothing, expected a number: the range's {key} end"
+                )
+        if not spec.low < spec.high:
+            raise UserError(f"conditions.{name}.high: got {spec.high}, expected more than low, {spec.low}")
 
 
 def load(source: str | Path) -> Recipe:

@@ -23,7 +23,7 @@ PROMISED = {
     "train": {"RECIPE", "--data", "--run", "--set", "--devices"},
     "sample": {
         *("RUN", "--prompt", "--condition", "-n", "--steps", "--sampler", "--grid", "--guidance", "--seed"),
-        *("--size", "--seconds", "--weights", "--format", "--sheet", "--out"),
+        *("--size", "--seconds", "--given", "--weights", "--format", "--sheet", "--out"),
     },
     "data": set(),
     "data audit": {"PATH", "--modality", "--max-bad", "--json"},

@@ -264,3 +264,29 @@ def test_a_condition_needs_a_name_of_its_own(name):
     spec = ConditionSpec(kind="text")
     with pytest.raises(UserError, match=f"none can be called {name!r}"):
         Recipe(modality="image", training=Training(steps=1), conditions={name: spec})
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("{kind: number, low: 1}", r"conditions\.x\.high: got nothing, expected a number"),
+        ("{kind: number, low: 2, high: 2}", r"conditions\.x\.high: got 2\.0, expected more than low, 2\.0"),
+        (
+            "{kind: number, low: 1, high: 2, values: [a]}",
+            r"x\.values: got it with kind 'number', expected label",
+        ),
+        ("{kind: label, low: 1}", r"conditions\.x\.low: got it with kind 'label', expected number"),
+        ("{kind: text, column: a}", r"conditions\.x\.column: .* 'text', expected label or number or style"),
+        ("{kind: envelope, tokens: 3}", r"conditions\.x\.tokens: got it with kind 'envelope', expected text"),
+    ],
+)
+def test_a_condition_has_the_keys_of_its_kind(spec, says):
+    recipe = Recipe(modality="audio", training=Training(steps=1))
+    with pytest.raises(UserError, match=says):
+        recipe.override([f"conditions.x={spec}"])
+
+
+def test_references_are_given_when_samples_are_drawn():
+    recipe = Recipe(modality="audio", training=Training(steps=1))
+    with pytest.raises(UserError, match=r"sampling\.conditions\.like: takes a file"):
+        recipe.override(["conditions.like.kind=style", "sampling.conditions.like=a.wav"])

@@ -45,6 +45,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
     add("--size", type=size, metavar="WxH", help="of pictures, in pixels *")
     add("--seconds", type=seconds, metavar="S", help="of sounds, how long they are *")
+    add(
+        "--given",
+        metavar="SPEC",
+        help="a file to go on from: FILE, FILE@PLACES (what to keep) or FILE~STRENGTH (0 to 1, to vary it)",
+    )
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
     add(
         "--format",
@@ -78,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
             guidance=args.guidance,
             seed=args.seed,
             size=asked,
+            given=args.given,
             progress=progress,
             **conditions(args.condition, pipeline.recipe.conditions),
         )
@@ -159,6 +165,10 @@ examples:
   mmdiff sample runs/emoji --prompt "slice of pizza" --condition style=google --steps 32 --guidance 4
   mmdiff sample runs/shapes --prompt "a red circle" -n 16 --seed 7 --sheet sheet.png
   mmdiff sample runs/tones --condition pitch=60 --condition timbre=bell --seconds 2 --format flac
+  mmdiff sample runs/notes --given a.wav --seconds 3             goes on where a.wav ends
+  mmdiff sample runs/notes --given a.wav@0-0.4,0.8-              keeps these seconds, fills the gap
+  mmdiff sample runs/emoji --given a.png@-16x16+8+8              keeps all but a box: WIDTHxHEIGHT+LEFT+TOP
+  mmdiff sample runs/emoji --given a.png~0.6 --prompt "red heart"     a variation
 
 Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what
 is drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.

@@ -1,9 +1,10 @@
 """Conditions: from raw values to what the network takes."""
 
-from mmdiff.conditions.base import Part
-from mmdiff.conditions.bundle import CONDITIONERS, Conditions
+from mmdiff.conditions.base import Part, Value
+from mmdiff.conditions.bundle import ALIGNED, CONDITIONERS, Conditions
 from mmdiff.conditions.label import Label
 from mmdiff.conditions.number import Number
+from mmdiff.conditions.style import Style
 from mmdiff.conditions.text import Text
 
-__all__ = ["CONDITIONERS", "Conditions", "Label", "Number", "Part", "Text"]
+__all__ = ["ALIGNED", "CONDITIONERS", "Conditions", "Label", "Number", "Part", "Style", "Text", "Value"]

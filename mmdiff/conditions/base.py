@@ -1,10 +1,12 @@
 """What every conditioner is, and what it gives to the network."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+Value = str | Tensor  # of a condition: as people write it, or what a modality measured of a reference
 
 
 class Part(NamedTuple):
@@ -25,8 +27,8 @@ class Conditioner(nn.Module, ABC):
     token_width: int = 0
 
     @abstractmethod
-    def ids(self, value: str | None) -> Tensor:
-        """Returns one sample's value as numbers of a fixed shape; zeros for None."""
+    def ids(self, value: Any) -> Tensor:
+        """Returns one sample's value (a `Value` of its kind) as numbers of a fixed shape; zeros for None."""
 
     @abstractmethod
     def forward(self, ids: Tensor, present: Bool[Tensor, " b"]) -> Part:

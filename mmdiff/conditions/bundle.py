@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from mmdiff.conditions.base import Conditioner
+from mmdiff.conditions.base import Conditioner, Value
 from mmdiff.conditions.label import Label
 from mmdiff.conditions.number import Number
+from mmdiff.conditions.style import Style
 from mmdiff.conditions.text import Text
 from mmdiff.errors import UserError
 from mmdiff.nets.condition import Condition
@@ -18,17 +19,24 @@ from mmdiff.recipe import ConditionSpec
 class Conditions(nn.Module):
     """Encodes named raw values; vectors are added, tokens follow each other.
 
+    Conditions of the kinds in ``ALIGNED`` have no part here: they run along with the sample, as channels.
+
     Without any conditioner it still gives a ``Condition`` of zeros, so that the network has one form.
     """
 
     origin: Tensor
 
-    def __init__(self, specs: Mapping[str, ConditionSpec], width: int = 256) -> None:
+    def __init__(self, specs: Mapping[str, ConditionSpec], width: int = 256, styles: int = 0) -> None:
+        """``styles`` is how many numbers the modality measures of a reference; 0 where it measures none."""
         super().__init__()
-        self.width = width
+        self.width, self.styles = width, styles
         self.register_buffer("origin", torch.zeros(width), persistent=False)
         self.parts = nn.ModuleDict(
-            {name: CONDITIONERS[spec.kind](name, spec, width) for name, spec in specs.items()}
+            {
+                name: CONDITIONERS[spec.kind](name, spec, self)
+                for name, spec in specs.items()
+                if spec.kind not in ALIGNED
+            }
         )
 
     @property
@@ -40,11 +48,11 @@ class Conditions(nn.Module):
         """The conditioners by name."""
         return {name: part for name, part in self.parts.items() if isinstance(part, Conditioner)}
 
-    def ids(self, raw: Mapping[str, str | None]) -> dict[str, Tensor]:
+    def ids(self, raw: Mapping[str, Value | None]) -> dict[str, Tensor]:
         """Returns the numbers of one sample's values; one that is None or missing gives zeros."""
         return {name: part.ids(raw.get(name)) for name, part in self.each().items()}
 
-    def present(self, raw: Mapping[str, str | None]) -> dict[str, Bool[Tensor, ""]]:
+    def present(self, raw: Mapping[str, Value | None]) -> dict[str, Bool[Tensor, ""]]:
         """Returns which of the conditions one sample has."""
         return {name: torch.tensor(raw.get(name) is not None) for name in self.parts}
 
@@ -61,26 +69,32 @@ class Conditions(nn.Module):
         return Condition(vector, torch.cat(tokens, 1), torch.cat(masks, 1))
 
 
-def text(name: str, spec: ConditionSpec, width: int) -> Text:
-    return Text(width, spec.tokens)
+def text(name: str, spec: ConditionSpec, among: Conditions) -> Text:
+    return Text(among.width, spec.tokens)
 
 
-def label(name: str, spec: ConditionSpec, width: int) -> Label:
+def label(name: str, spec: ConditionSpec, among: Conditions) -> Label:
     if not spec.values:
         raise UserError(f"conditions.{name}.values is empty: a label needs the names it can take")
-    return Label(name, spec.values, width)
+    return Label(name, spec.values, among.width)
 
 
-def number(name: str, spec: ConditionSpec, width: int) -> Number:
-    if spec.low is None or spec.high is None or not spec.low < spec.high:
-        raise UserError(
-            f"conditions.{name}: got low {spec.low} and high {spec.high}, expected two numbers, low < high"
-        )
-    return Number(name, spec.low, spec.high, width)
+def number(name: str, spec: ConditionSpec, among: Conditions) -> Number:
+    assert spec.low is not None
+    assert spec.high is not None
+    return Number(name, spec.low, spec.high, among.width)
 
 
-CONDITIONERS: dict[str, Callable[[str, ConditionSpec, int], Conditioner]] = {
+def style(name: str, spec: ConditionSpec, among: Conditions) -> Style:
+    if not among.styles:
+        raise UserError(f"conditions.{name}.kind: got 'style', which only sounds have")
+    return Style(name, among.styles, among.width)
+
+
+CONDITIONERS: dict[str, Callable[[str, ConditionSpec, Conditions], Conditioner]] = {
     "text": text,
     "label": label,
     "number": number,
+    "style": style,
 }
+ALIGNED = frozenset({"envelope"})

@@ -37,18 +37,25 @@ class Denoiser(nn.Module):
         return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition, valid)
 
     def loss(
-        self, x0: Samples, eps: Samples, level: NoiseLevel, condition: Any, weight: Weight, valid: Mask = None
+        self,
+        x0: Samples,
+        eps: Samples,
+        level: NoiseLevel,
+        condition: Any,
+        weight: Weight,
+        valid: Mask = None,
+        counts: Mask = None,
     ) -> Each:
-        """``weight(level) * |estimate - x0|^2``, the mean over each sample, of padded ones where ``valid``.
+        """``weight(level) * |estimate - x0|^2``, the mean over each sample, or of it where ``counts``.
 
         Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
         """
         p, q = self.mixture(level)
-        factor = torch.where(level.sigma > 0, weight(level) * solve(level, p, q)[1] ** 2, 0.0)
+        factor = torch.where(level.sigma > 0, weight(level) * solve(level, p, q)[1] ** 2, 0.0).to(x0)
         predicted = self.predict(level.mix(x0, eps), level, condition, valid)
         square = (predicted - spread(p, x0) * x0 - spread(q, x0) * eps).square()
-        held = torch.ones_like(square) if valid is None else valid.expand_as(square)
-        return factor.to(x0) * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
+        held = torch.ones_like(square) if counts is None else counts.expand_as(square)
+        return factor * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
 
     def predict(self, x: Tensor, level: NoiseLevel, condition: Any, valid: Mask = None) -> Tensor:
         scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()

@@ -6,7 +6,7 @@ a matrix that maps registers to (new x, new saved, newest history).  Each sample
 requests with different samplers, steps and schedules share a network call and can be paused at any of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -44,8 +44,8 @@ class Program:
 
     def to_dict(self) -> dict[str, Any]:
         """Lists of numbers, which JSON keeps exactly."""
-        fields = {**self.levels._asdict(), "matrix": self.matrix}
-        return {name: value.tolist() for name, value in fields.items()}
+        parts = *self.levels._asdict().items(), ("matrix", self.matrix)
+        return {name: part.tolist() for name, part in parts}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> "Program":
@@ -62,10 +62,10 @@ class State(NamedTuple):
     history: Float[Tensor, "b history *axes"]  # newest first
 
 
-def start(program: Program, noise: Float[Tensor, "b *axes"]) -> State:
-    """The state before the first call, from standard normal noise."""
-    history = noise.new_zeros(len(noise), HISTORY, *noise.shape[1:])
-    return State(program.levels.sigma[0].to(noise) * noise, torch.zeros_like(noise), history)
+def start(program: Program, noise: Float[Tensor, "b *axes"], x0: Tensor | None = None) -> State:
+    """The state before the first call, from standard normal noise with ``x0`` in it where that is known."""
+    zero, first = torch.zeros_like(noise), program.levels.at(0)
+    return State(first.mix(zero if x0 is None else x0, noise), zero, torch.stack([zero] * HISTORY, 1))
 
 
 def step(state: State, x0: Float[Tensor, "b *axes"], noise: Float[Tensor, "b *axes"], rows: Rows) -> State:
@@ -76,24 +76,15 @@ def step(state: State, x0: Float[Tensor, "b *axes"], noise: Float[Tensor, "b *ax
     """
     registers = (state.x, state.saved, *state.history.unbind(1), x0, noise)
     factors = rows.to(x0)[(...,) + (None,) * (x0.ndim - 1)]
-
-    def apply(row: int) -> Tensor:
-        total = factors[:, row, 0] * registers[0]
-        for column in range(1, REGISTERS):
-            total = total + factors[:, row, column] * registers[column]
-        return total
-
-    return State(apply(0), apply(1), torch.cat([apply(2)[:, None], state.history[:, :-1]], 1))
+    new = factors[:, :, 0] * registers[0][:, None]  # all three rows at once
+    for column in range(1, REGISTERS):
+        new = new + factors[:, :, column] * registers[column][:, None]
+    return State(new[:, 0], new[:, 1], torch.cat([new[:, 2:], state.history[:, :-1]], 1))
 
 
 def needs_noise(program: Program, call: int) -> bool:
     """Whether the step after this call adds noise."""
     return bool((program.matrix[call] @ NOISE).any())
-
-
-def gather(programs: Sequence[Program], calls: Sequence[int]) -> tuple[NoiseLevel, Rows]:
-    """The levels [b] and rows of one call per sample, each of its own program."""
-    return stack((p.levels.at(call), p.matrix[call]) for p, call in zip(programs, calls, strict=True))
 
 
 def stack(calls: Iterable[tuple[NoiseLevel, Tensor]]) -> tuple[NoiseLevel, Rows]:
@@ -123,11 +114,9 @@ def run(
     """
     state = start(program, noise)
     for call in range(program.calls):
-        fresh = torch.zeros_like(noise)
-        if needs_noise(program, call):
-            if draw is None:
-                raise ValueError("program adds noise; expected draw")
-            fresh = draw(call)
+        if (noisy := needs_noise(program, call)) and draw is None:
+            raise ValueError("program adds noise; expected draw")
+        fresh = draw(call) if noisy and draw else torch.zeros_like(noise)
         x0 = denoise(state.x, program.levels.at(call).expand(len(noise)))
         state = step(state, x0, fresh, program.matrix[call].expand(len(noise), -1, -1))
     return state.x

@@ -10,10 +10,12 @@ bfloat16, wide linear layers differ below 34.  So padding to a multiple of four 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
+from mmdiff.conditions import Value
 from mmdiff.diffusion.guidance import Guidance
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.programs import REGISTERS, Program, State, join, split, step
@@ -21,13 +23,13 @@ from mmdiff.errors import UserError
 from mmdiff.generation.flight import LEVEL, Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
 from mmdiff.generation.model import Model
 from mmdiff.generation.request import Finished, Progress, Request
-from mmdiff.nets import Condition
+from mmdiff.nets import Condition, Given
 
 PRECISIONS = ("bf16", "fp32")
 ROWS = 8  # four guided samples; fewer make one sample faster, more make many samples faster
 LOOKAHEAD = 4  # requests considered for a call, in units of its rows: bounds the states that are kept
 KEPT = 1024  # distinct conditions whose encoding is kept, and unrolled programs
-Raw = tuple[tuple[str, str], ...]
+Raw = tuple[tuple[str, Value], ...]
 
 
 class Engine:
@@ -130,7 +132,7 @@ class Engine:
             return []
         self._release(shape)
         self._keep(shape, [flight for flight in queue if not flight.landed])
-        return [Finished(f.request, landed[id(f)].clone()) for f in queue if f.landed]
+        return [Finished(f.request, _kept(f, landed[id(f)]).clone()) for f in queue if f.landed]
 
     def _keep(self, shape: tuple[int, ...], flights: list[Flight]) -> None:
         """Makes ``flights`` the queue of a shape."""
@@ -147,22 +149,38 @@ class Engine:
         flights, alike = arrange(chosen)
         pairs = alike[-1][1] if alike else 0
         spare = self.rows - len(flights) - pairs
-        raws = [tuple(sorted(flight.request.raw.items())) for flight in flights]
+        raws = [tuple(sorted(flight.request.raw.items(), key=itemgetter(0))) for flight in flights]
         encoded = self._encode([*raws, *[()] * pairs])
+        condition = Condition.join(encoded + encoded[:1] * spare)
         state = join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights)
         for flight in flights:
             flight.state = None
-        self._batches[shape] = Batch(
-            chosen,
-            flights,
-            alike,
-            spare,
-            Condition.join(encoded + encoded[:1] * spare),
-            coming(flights, self.device),
-            state,
-            torch.zeros_like(state.x),
-        )
-        return self._batches[shape]
+        ahead, silence = coming(flights, self.device), torch.zeros_like(state.x)
+        batch = Batch(chosen, flights, alike, spare, condition, ahead, state, silence)
+        batch.condition = self.model.beside(condition, self._known(batch), self._curves(batch))
+        self._batches[shape] = batch
+        return batch
+
+    def _known(self, batch: Batch) -> Given | None:
+        """What is known of the sample of each row; None where nothing is of any."""
+        every = [flight.request.known for flight in batch.flights]
+        some = next((known for known in every if known), None)
+        if some is None:
+            return None
+        masks = [torch.zeros_like(some.mask) if known is None else known.mask for known in every]
+        x0s = [torch.zeros_like(some.x0) if known is None else known.x0 for known in every]
+        return Given(*(batch.spread(torch.stack(part).to(self.device)) for part in (masks, x0s)))
+
+    def _curves(self, batch: Batch) -> Tensor | None:
+        """What runs along with each row: zeros in the rows without condition; None where all are zero."""
+        every = [flight.request.curves for flight in batch.flights]
+        some = next((curves for curves in every if curves is not None), None)
+        if some is None:
+            return None
+        zero = torch.zeros_like(some)
+        rows = batch.spread(torch.stack([zero if curves is None else curves for curves in every]))
+        rows[len(every) : len(every) + batch.pairs] = 0
+        return rows.to(self.device)
 
     def _release(self, shape: tuple[int, ...]) -> None:
         """Gives every flight of a shape its own state back."""
@@ -204,6 +222,9 @@ class Engine:
             both = x0[begin:end], out[count + begin : count + end]
             here = flight.plan.program.levels.at(flight.call)
             x0[begin:end] = flight.plan.guidance.combine(both, here)
+        for place, flight in enumerate(batch.flights):
+            if flight.request.known:
+                x0[place] = _kept(flight, x0[place])
         return x0
 
     def _noise(self, batch: Batch) -> Tensor:
@@ -216,3 +237,8 @@ class Engine:
             flight = batch.flights[place]
             noise[place] = flight.request.noise(flight.call)
         return noise.to(self.device)
+
+
+def _kept(flight: Flight, x0: Tensor) -> Tensor:
+    """The estimate of a sample, or the sample, with what is known of it."""
+    return x0 if flight.request.known is None else flight.request.known.keep(x0)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmdiff.conditions import Conditions
+from mmdiff.conditions import ALIGNED, Conditions
 from mmdiff.diffusion.denoiser import Denoiser
 from mmdiff.diffusion.grids import GRIDS
 from mmdiff.diffusion.guidance import Guidance, guide
@@ -23,7 +23,7 @@ from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
 from mmdiff.errors import UserError
 from mmdiff.modalities import Modality, Sample, modality_of
 from mmdiff.naming import choose
-from mmdiff.nets import SIZES, Shape, UNet
+from mmdiff.nets import SIZES, Condition, Given, Shape, UNet
 from mmdiff.recipe import Diffusion, Net, Recipe, Sampling
 
 Density = Callable[[Schedule, Tensor], Tensor]  # (schedule, u in (0, 1)) -> t
@@ -36,6 +36,9 @@ class Model(nn.Module):
         conditions: raw conditions to what the network takes.
         denoiser: the network as an estimate of x0.
         modality: files to x0 and back, at the training size.
+        curves: conditions that run along with the sample, each as two channels: its values, and 1 where it is
+            given at all.
+        informed: whether the network sees which places of a sample are known.
         schedule: the clock to noise levels, shift included.
         weight: of the x0 error at a level, for the loss.
         density: where on the clock training draws.
@@ -54,14 +57,19 @@ class Model(nn.Module):
         self.weight = weight_of(diffusion)
         self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
         choose(TARGETS, diffusion.target, "diffusion.target")
-        self.conditions = Conditions(recipe.conditions)
+        self.conditions = Conditions(recipe.conditions, styles=self.modality.styles)
+        self.curves = tuple(name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED)
+        if self.curves and self.modality.seconds_per_position is None:
+            raise UserError(f"conditions.{self.curves[0]}.kind: got 'envelope', which only sounds have")
         channels, *sizes = self.modality.shape
         column = (channels, *(1,) * len(sizes))
         self.register_buffer("mean", torch.zeros(column) if self.modality.whitens else None)
         self.register_buffer("std", torch.ones(column) if self.modality.whitens else None)
         axes, seconds = range(2, 2 + len(sizes)), self.modality.seconds_per_position
         width, tokens = self.conditions.width, self.conditions.token_width
-        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, seconds)
+        self.informed = recipe.training.given > 0
+        beside = self.informed + 2 * len(self.curves)
+        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, seconds, beside)
         self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
 
     def whiten(self, x0: Tensor) -> Tensor:
@@ -76,14 +84,34 @@ class Model(nn.Module):
             x0 = x0 * self.std + self.mean
         return modality.decode(x0)
 
-    def program(self, sampling: Sampling) -> Program:
+    def beside(self, condition: Condition, known: Given | None, curves: Tensor | None) -> Condition:
+        """``condition`` with what runs along with the samples; ``known`` is at the scale of x0."""
+        known = known if self.informed else None
+        some = curves if known is None else known.mask
+        if some is None:
+            return condition
+
+        def zeros(channels: int) -> Tensor:
+            return torch.zeros(len(some), channels, *some.shape[2:], device=some.device)
+
+        mask = zeros(int(self.informed)) if known is None else known.mask.float()
+        curves = zeros(2 * len(self.curves)) if curves is None else curves
+        given = None if known is None else Given(known.mask, known.values / self.denoiser.sigma_data)
+        return condition._replace(given=given, beside=torch.cat([mask, curves], 1))
+
+    def program(self, sampling: Sampling, strength: float = 1.0) -> Program:
         """Compiles the sampler, grid and steps of ``sampling`` for this model's schedule and target.
+
+        Args:
+            strength: the share of the steps to take, the last ones, at least one; below 1 a sample is varied.
 
         Raises:
             UserError: an unknown name or option, steps that do not fit, or a target that says nothing about
                 x0 at a level of the grid; names the key.
         """
         levels = levels_of(sampling, self.schedule)
+        first = min(round(sampling.steps * (1 - strength)), sampling.steps - 1)
+        levels = NoiseLevel(*(part[first:] for part in levels))
         sampler = choose(SAMPLERS, sampling.sampler, "sampling.sampler")
         compiled: Program = _made(sampler, "sampling.sampler", sampling.sampler)(levels)
         try:

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from mmdiff.errors import UserError
 from mmdiff.generation import provenance as provenances
+from mmdiff.generation.asked import ask
 from mmdiff.generation.engine import ROWS, Engine
+from mmdiff.generation.given import Given, learn
 from mmdiff.generation.model import Model, build, guidance_of
 from mmdiff.generation.provenance import Origin, Wish
 from mmdiff.generation.request import Request
 from mmdiff.modalities import Modality, Sample
-from mmdiff.naming import suggestion
 from mmdiff.nets.conv import Conv
 from mmdiff.recipe import Recipe, Sampling
 from mmdiff.run import Checkpoint, Run
@@ -89,6 +90,7 @@ class Pipeline:
         seed: int = 0,
         first: int = 0,
         size: str | None = None,
+        given: str | None = None,
         progress: Callable[[int, int], None] | None = None,
         **conditions: str | None,
     ) -> Iterator[Generated]:
@@ -110,6 +112,8 @@ class Pipeline:
             seed: of all samples; a sample's index under it starts at ``first``.
             first: index of the first sample of each prompt.
             size: "WIDTHxHEIGHT" in pixels, or seconds such as "1.5s"; that of the training when None.
+            given: a file that samples are made from: "FILE" goes on where it ends, "FILE@PLACES" keeps parts
+                of it and makes the others, "FILE~STRENGTH" varies it; see ``Modality.kept`` for places.
             progress: called after each network call with (rows done, rows in all).
             conditions: values of the run's other conditions by name.
 
@@ -124,7 +128,8 @@ class Pipeline:
             whole(name, value, least)
         values = {name: str(value) for name, value in conditions.items() if value is not None}
         asks = [(text, values) for text in prompts]
-        wishes = self._wishes(asks, range(first, first + n), sampling, seed, size)
+        source = None if given is None else Given.parse(given)
+        wishes = self._wishes(asks, range(first, first + n), sampling, seed, size, source)
         return self._draw(wishes, progress)
 
     def each(self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0) -> Iterator[Generated]:
@@ -149,32 +154,32 @@ class Pipeline:
         sampling: Sampling,
         seed: int,
         size: str | None,
+        given: Given | None = None,
+        sha256: Mapping[str, str] | None = None,
     ) -> list[Wish]:
         """The requests for every ask and index."""
-        modality = self.model.modality if size is None else self.model.modality.sized(size)
-        program, shape, wishes = self.model.program(sampling), modality.shape, []
+        modality, known = self.model.modality if size is None else self.model.modality.sized(size), None
+        if given is not None:
+            given, known = learn(given, self.model, modality)
+        program = self.model.program(sampling, 1.0 if given is None else given.strength)
+        shape, wishes = modality.shape, list[Wish]()
         for prompt, conditions in asks:
-            raw = self._raw(prompt, conditions)
-            how = sampling if raw else dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+            asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
+            bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+            how = bare if asked.nothing else sampling
             guidance = guidance_of(how)
-            wishes += [
-                Wish(prompt, conditions, how, Request(shape, program, guidance, raw, seed, index), modality)
-                for index in indices
-            ]
+            for index in indices:
+                request = Request(shape, program, guidance, asked.raw, seed, index, known, asked.curves)
+                wishes.append(Wish(prompt, conditions, how, request, modality, given, asked.sha256))
         return wishes
 
-    def _raw(self, prompt: str, conditions: Mapping[str, str]) -> dict[str, str]:
+    def _words(self, prompt: str, conditions: Mapping[str, str]) -> dict[str, str]:
         """All that a sample is asked to be, by the names of the run's conditions."""
         specs = self.recipe.conditions
-        for name in conditions:
-            if name not in specs:
-                raise UserError(f"unknown condition {name!r}{suggestion(name, specs)}")
         texts = [name for name, spec in specs.items() if spec.kind == "text"]
         if prompt and not texts:
             raise UserError(f"this run takes no prompt; its conditions: {', '.join(specs) or 'none'}")
-        raw = {**dict.fromkeys(texts if prompt else (), prompt), **conditions}
-        self.model.conditions.ids(raw)  # complains about unknown values
-        return raw
+        return {**dict.fromkeys(texts if prompt else (), prompt), **conditions}
 
     def _draw(
         self, wishes: Sequence[Wish], progress: Callable[[int, int], None] | None = None
@@ -300,6 +305,8 @@ def regenerate(provenance: Mapping[str, Any], run: str | Path | None = None) -> 
         provenances.sampling_of(provenance),
         provenance["seed"],
         provenance["size"],
+        Given.told(provenance.get("given")),
+        provenance.get("files"),
     )
     return next(pipeline._draw(wishes))
 

@@ -5,13 +5,14 @@ Everything in it belongs to this sample alone, so that a file does not depend on
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 import mmdiff
 from mmdiff.errors import UserError
+from mmdiff.generation.given import Given
 from mmdiff.generation.request import Request
 from mmdiff.modalities import Modality
 from mmdiff.recipe import Sampling
@@ -66,6 +67,8 @@ class Wish:
         conditions: the others by name.
         sampling: what the request's program and guidance were made from.
         modality: at the size that was asked for.
+        given: the file that the sample was made from, if any.
+        sha256: of the files that conditions were measured from, by the name of the condition.
     """
 
     prompt: str
@@ -73,6 +76,8 @@ class Wish:
     sampling: Sampling
     request: Request
     modality: Modality
+    given: Given | None = None
+    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str, Any]:
@@ -100,6 +105,8 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
         else None,
         "rescale": sampling.rescale,
         "size": wish.modality.size,
+        "files": dict(sorted(wish.sha256.items())),
+        "given": None if wish.given is None else wish.given.describe(),
         "precision": precision,
         "rows": rows,
     }
@@ -114,6 +121,11 @@ def check(provenance: Mapping[str, Any]) -> None:
             raise UserError("provenance: the weights were never saved, so the sample cannot be made again")
         if not isinstance(provenance[key], kind) or isinstance(provenance[key], bool):
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
+    if not isinstance(provenance.get("files", {}), dict):
+        raise UserError(f"provenance: 'files' is {provenance['files']!r}, which no sample of ours has")
+    given = provenance.get("given")
+    if given is not None and not (isinstance(given, dict) and set(given) == set(Given("").describe())):
+        raise UserError(f"provenance: 'given' is {given!r}, which no sample of ours has")
 
 
 def sampling_of(provenance: Mapping[str, Any]) -> Sampling:

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from jaxtyping import Float
 from torch import Tensor
 
 from mmdiff import counter
+from mmdiff.conditions import Value
 from mmdiff.diffusion.guidance import Guidance, guide
 from mmdiff.diffusion.programs import Program, State, start
+from mmdiff.generation.given import Known
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,17 +20,21 @@ class Request:
     Attributes:
         shape: of x0, without a batch axis.
         program: the compiled sampler.
-        raw: conditions by name, as people write them; one that is not there is not given.
+        raw: conditions by name, as people write them or measured; one that is not there is not given.
         seed: 64 bits, signed.
         index: tells samples of one seed apart.
+        known: of the sample, from a file; None for nothing.
+        curves: what runs along with it, as ``Model.curves`` says; None for nothing.
     """
 
     shape: tuple[int, ...]
     program: Program
     guidance: Guidance = field(default_factory=lambda: guide(1.0))
-    raw: Mapping[str, str] = field(default_factory=dict)
+    raw: Mapping[str, Value] = field(default_factory=dict)
     seed: int = 0
     index: int = 0
+    known: Known | None = None
+    curves: Float[Tensor, "e *axes"] | None = None
 
     def first_noise(self) -> Tensor:
         """The noise that the sample starts from: standard normal, float32, on the CPU."""
@@ -54,7 +61,8 @@ class Progress:
 
 def first_state(request: Request) -> State:
     """The state of a request before its first call, a batch of one."""
-    return start(request.program, request.first_noise()[None])
+    x0 = None if request.known is None else request.known.begin()[None]
+    return start(request.program, request.first_noise()[None], x0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ in dB of full scale.
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -112,6 +112,21 @@ def flux(waves: Float[Tensor, "b s"], sample_rate: int) -> Float[Tensor, "b l"]:
     return change / torch.maximum(total, faint)
 
 
+def flux_at(waves: Float[Tensor, "b s"], at: float, sample_rate: int) -> Float[Tensor, " b"]:
+    """The largest flux of the frames that touch a time in seconds. Raises ValueError if there is none."""
+    fluxes = flux(waves, sample_rate)
+    return fluxes[:, _near(fluxes, at, sample_rate)].amax(1)
+
+
+def _near(fluxes: Float[Tensor, "b l"], at: float, sample_rate: int) -> Bool[Tensor, " l"]:
+    """Which fluxes touch a time. Raises ValueError if none does."""
+    hop = max(round(_FLUX_HOP * sample_rate), 1) / sample_rate
+    near = ((torch.arange(fluxes.shape[1]) + 0.5) * hop - at).abs() <= _NEAR
+    if not near.any():
+        raise ValueError(f"seam: at {at} s, expected a time inside clips of {hop * fluxes.shape[1]:g} s")
+    return near
+
+
 def seam(
     waves: Float[Tensor, "b s"],
     at: float,
@@ -130,11 +145,9 @@ def seam(
         ValueError: the clip has no frame near `at`, or none elsewhere.
     """
     fluxes = flux(waves, sample_rate)
-    hop = max(round(_FLUX_HOP * sample_rate), 1) / sample_rate
-    times = (torch.arange(fluxes.shape[1]) + 0.5) * hop
-    near = (times - at).abs() <= _NEAR
-    if not near.any() or (reference is None and near.all()):
-        raise ValueError(f"seam: at {at} s, expected a time inside clips of {waves.shape[1] / sample_rate} s")
+    near = _near(fluxes, at, sample_rate)
+    if reference is None and near.all():
+        raise ValueError(f"seam: at {at} s, expected clips longer than {waves.shape[1] / sample_rate} s")
     others = fluxes[:, ~near] if reference is None else reference.expand(len(fluxes), -1)
     here = fluxes[:, near].amax(1)
     usual = others.quantile(0.95, dim=1).clamp_min(1e-6)

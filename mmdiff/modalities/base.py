@@ -23,6 +23,7 @@ class Modality(Protocol):
         suffix: of the files that are written when nothing else is asked for.
         suffixes: of the files that can be read, lower case with the dot.
         formats: kinds of files that can be written, without the dot.
+        styles: how many numbers `style` measures; 0 where references lend no style.
         whitens: whether x0 is whitened channel by channel by what a run measures on its data.
     """
 
@@ -33,6 +34,7 @@ class Modality(Protocol):
     suffixes: ClassVar[frozenset[str]]
     formats: ClassVar[tuple[str, ...]]
     whitens: ClassVar[bool]
+    styles: ClassVar[int]
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Modality":
@@ -72,6 +74,22 @@ class Modality(Protocol):
         Returns:
             The window, and where its x0 is sample and not padding, 1 or 0 as `[1 *axes]`; None: everywhere.
         """
+
+    def kept(self, places: str, packed: Tensor) -> Tensor:
+        """Which positions of x0 are those of a packed sample, as booleans `[1 *axes]`.
+
+        Args:
+            places: the parts of the sample that are kept; "" for all of it.
+
+        Raises:
+            UserError: places that cannot be read; says how they are written.
+        """
+
+    def style(self, packed: Tensor) -> Tensor:
+        """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
+
+    def envelope(self, window: Tensor) -> Tensor:
+        """How loud a window is at each position, 0 to 1, `[1 *axes]`. Raises UserError for what is mute."""
 
     def unpack(self, packed: Tensor) -> Tensor:
         """x0 of windows, one or a batch, before any whitening."""

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pillow
 from torch import Tensor
@@ -49,6 +50,7 @@ class Image:
 
     formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
     whitens: ClassVar[bool] = False
+    styles: ClassVar[int] = 0
     seconds_per_position: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -104,6 +106,35 @@ class Image:
     def window(self, packed: UInt8[Tensor, "3 h w"], place: float) -> tuple[UInt8[Tensor, "3 h w"], None]:
         """All of it."""
         return packed, None
+
+    def kept(self, places: str, packed: UInt8[Tensor, "3 h w"]) -> Bool[Tensor, "1 h w"]:
+        """Which pixels are those of a picture: those in any of the boxes, or after a minus in none of them.
+
+        Args:
+            places: such as "16x32+0+0" (the left half of a picture of 32x32), "-8x8+12+12" (all but a square
+                in the middle), or several boxes with commas between; "" for all.
+        """
+        if not places:
+            return torch.ones(1, self.height, self.width, dtype=torch.bool)
+        inside = torch.zeros(1, self.height, self.width, dtype=torch.bool)
+        for box in places.removeprefix("-").split(","):
+            found = re.fullmatch(r"(\d+)x(\d+)\+(\d+)\+(\d+)", box.strip())
+            if found is None:
+                raise UserError(
+                    f"places {places!r}: got the box {box!r}, expected WIDTHxHEIGHT+LEFT+TOP in pixels, "
+                    "such as 16x32+0+0; a minus before all boxes keeps what is outside"
+                )
+            width, height, left, top = map(int, found.groups())
+            inside[:, top : top + height, left : left + width] = True
+        return ~inside if places.startswith("-") else inside
+
+    def style(self, packed: UInt8[Tensor, "3 h w"]) -> Float[Tensor, " 0"]:
+        """Nothing yet."""
+        return torch.zeros(0)
+
+    def envelope(self, window: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "1 h w"]:
+        """Raises UserError: pictures make no sound."""
+        raise UserError("an envelope is how loud a sound is; this run makes pictures")
 
     def unpack(self, packed: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
         """x0 in [-1, 1]."""

@@ -1,10 +1,27 @@
 """What a network is conditioned on, named by the way into the network and not by its source."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+
+class Given(NamedTuple):
+    """The places of a sample that are known: a first frame, a beginning, what surrounds a hole.
+
+    Attributes:
+        mask: where.
+        values: clean data there; anything elsewhere.
+    """
+
+    mask: Bool[Tensor, "b 1 *axes"]
+    values: Float[Tensor, "b c *axes"]
+
+    def put(self, x: Float[Tensor, "b c *axes"]) -> Float[Tensor, "b c *axes"]:
+        """``x`` with the known values in their places."""
+        return torch.where(self.mask, self.values.to(x), x)
 
 
 class Condition(NamedTuple):
@@ -13,17 +30,24 @@ class Condition(NamedTuple):
     Attributes:
         vector: shifts and scales in every block.
         tokens: attended to, where ``mask`` is True.
+        given: what is known of each sample; None where nothing is of any.
+        beside: channels that run along with the samples: that mask, an envelope; None where all are zero.
     """
 
     vector: Float[Tensor, "b d"]
     tokens: Float[Tensor, "b n e"]
     mask: Bool[Tensor, "b n"]
+    given: Given | None = None
+    beside: Float[Tensor, "b e *axes"] | None = None
 
     def rows(self, index: Tensor | slice) -> "Condition":
         """Returns the chosen rows."""
-        return Condition(*(part[index] for part in self))
+        given = None if self.given is None else Given(*(part[index] for part in self.given))
+        beside = None if self.beside is None else self.beside[index]
+        return Condition(self.vector[index], self.tokens[index], self.mask[index], given, beside)
 
     @classmethod
-    def join(cls, conditions: "list[Condition]") -> "Condition":
-        """Stacks the rows of several conditions of the same run."""
-        return Condition(*(torch.cat(parts) for parts in zip(*conditions, strict=True)))
+    def join(cls, conditions: "Sequence[Condition]") -> "Condition":
+        """Stacks the rows of several conditions of the same run that have nothing along with the sample."""
+        vectors, tokens, masks, *_ = zip(*conditions, strict=True)
+        return Condition(torch.cat(vectors), torch.cat(tokens), torch.cat(masks))

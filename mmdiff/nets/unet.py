@@ -4,6 +4,7 @@ Shape of the net: patches become channels, each level halves the resolution, the
 a concatenation per level.  Sizes that do not divide are padded inside, masked and cropped.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,6 +59,7 @@ class UNet(nn.Module):
         vector: width of ``Condition.vector``; 0 for a net without condition.
         tokens: width of ``Condition.tokens``; 0 for none.
         seconds: from one position of a series to the next; None where places are shares of the size.
+        beside: channels of ``Condition.beside``.
     """
 
     def __init__(
@@ -68,14 +70,17 @@ class UNet(nn.Module):
         vector: int = 0,
         tokens: int = 0,
         seconds: float | None = None,
+        beside: int = 0,
     ) -> None:
         super().__init__()
         if seconds is not None and len(axes) != 1:
             raise ValueError(f"seconds is {seconds} with {len(axes)} axes; expected it for series alone")
-        self.seconds = seconds
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"seconds is {seconds}; expected a positive number")
+        self.seconds, self.beside = seconds, beside
         rank, emb = len(axes), shape.embedding
         self.axes, self.shape = tuple(axes), shape
-        inner = channels * shape.patch**rank
+        cells = shape.patch**rank
         widths = [shape.width * m for m in shape.mults]
         levels, deepest = range(len(widths)), len(widths) - 1
 
@@ -86,7 +91,7 @@ class UNet(nn.Module):
         self.angle = Angle(shape.width)
         self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.vector = nn.Linear(vector, emb, bias=False) if vector else None
-        self.first = Conv(rank, inner, widths[0])
+        self.first = Conv(rank, (channels + beside) * cells, widths[0])
         patterns = pattern_count(rank, seconds is not None)
         self.places = nn.ModuleList(Place(patterns, widths[max(i - 1, 0)], emb) for i in levels)
         self.down = nn.ModuleList(
@@ -95,7 +100,7 @@ class UNet(nn.Module):
         self.middle = blocks([widths[deepest]], deepest)
         self.narrow = nn.ModuleList(Conv(rank, widths[i + 1], widths[i], size=1) for i in levels[:-1])
         self.up = nn.ModuleList(blocks([2 * widths[i]] * shape.blocks, i) for i in levels)
-        self.last = Conv(rank, widths[0], inner)
+        self.last = Conv(rank, widths[0], channels * cells)
         nn.init.zeros_(self.last.weight)
 
     def forward(
@@ -107,9 +112,10 @@ class UNet(nn.Module):
     ) -> Float[Tensor, "b c *axes"]:
         """``valid`` is 1 where a sample holds data and 0 where it is padded, at the end of each axis.
 
-        What stands in the padding changes nothing, and a padded series comes out as it would alone.
+        What stands in the padding changes nothing, comes out as zero, and a padded series as it would alone.
         """
         sizes = [x.shape[axis] for axis in self.axes]
+        x = self.joined(x, condition)
         x = patchify(pad_to(masked(x, valid), self.shape.multiple, self.axes), self.shape.patch, self.axes)
         contexts = self.contexts(x, sizes, angle, condition, valid)
         x = along(self.first, x, self.axes)
@@ -127,7 +133,17 @@ class UNet(nn.Module):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = along(grow, along(self.narrow[level - 1], x, self.axes), self.axes) if level else x
         x = along(self.last, masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid), self.axes)
-        return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
+        return masked(crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes), valid)
+
+    def joined(self, x: Tensor, condition: Condition | None) -> Tensor:
+        """``x`` with clean data where they are given, and what runs beside it as further channels."""
+        if condition is not None and condition.given is not None:
+            x = condition.given.put(x)
+        if not self.beside:
+            return x
+        if condition is None or condition.beside is None:
+            return torch.cat([x, x.new_zeros(len(x), self.beside, *x.shape[2:])], 1)
+        return torch.cat([x, condition.beside.to(x)], 1)
 
     def contexts(
         self,
@@ -168,8 +184,8 @@ class UNet(nn.Module):
         if self.seconds is None:
             return None, waves(shape, [-(-size // step) for size in sizes], x.device)
         times = (torch.arange(shape[0], device=x.device) + 0.5) * (self.seconds * step)
-        held = x.new_full((1,), sizes[0]) if valid is None else valid.flatten(1).sum(1)
-        return times, echoes(times, held.float() * self.seconds)
+        held = torch.tensor([sizes[0]], device=x.device) if valid is None else valid.flatten(1).float().sum(1)
+        return times, echoes(times, held * self.seconds)
 
 
 def children(blocks: nn.Module) -> list[nn.Module]:

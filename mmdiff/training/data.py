@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
-from mmdiff.conditions import Conditions
+from mmdiff.conditions import ALIGNED, Conditions, Value
 from mmdiff.modalities import modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
+from mmdiff.training.known import known
 from mmdiff.training.signals import ignore_in_worker
 
 
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
     """What one training step needs; the random parts are drawn already.
 
     ``x0`` is not whitened yet. ``valid`` is 1 where it is sample and 0 where it is padding; None: all sample.
+    ``given`` is where the sample is known, and ``curves`` what runs along with it; None in a run without.
     """
 
     x0: Float[Tensor, "b *shape"]
@@ -36,6 +38,8 @@ class Batch(NamedTuple):
     present: dict[str, Bool[Tensor, " b"]]
     position: Int64[Tensor, " b"]
     valid: Float[Tensor, "b 1 *axes"] | None = None
+    given: Bool[Tensor, "b 1 *axes"] | None = None
+    curves: Float[Tensor, "b e *axes"] | None = None
 
 
 @runtime_checkable
@@ -79,11 +83,21 @@ def place(seed: int, position: int, size: int) -> int:
     return _order(seed, epoch, size)[rank]
 
 
-Parts = tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor], int, Tensor | None]
+class Parts(NamedTuple):
+    """What a position gives, as a batch of one but for ``packed``; see ``Batch``."""
+
+    packed: Tensor
+    eps: Tensor
+    ids: dict[str, Tensor]
+    present: dict[str, Tensor]
+    position: int
+    valid: Tensor | None
+    given: Tensor | None
+    curves: Tensor | None
 
 
 class Positions(Dataset[Parts]):
-    """Maps a global position to its sample: window, noise, ids, which ids are given, position, valid.
+    """Maps a global position to what is trained there.
 
     Args:
         source: the samples.
@@ -94,6 +108,11 @@ class Positions(Dataset[Parts]):
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
         self.source, self.conditions, self.recipe = source, conditions, recipe
         self.modality = modality_of(recipe)
+        self.references = {
+            name: References(source, spec.column, self.modality.style)
+            for name, spec in recipe.conditions.items()
+            if spec.kind == "style"
+        }
 
     def __getitem__(self, position: int) -> Parts:
         seed = self.recipe.training.seed
@@ -102,36 +121,66 @@ class Positions(Dataset[Parts]):
             packed = packed.flip(-1)
         eps = counter.normal(seed, "noise", position, shape=self.modality.shape)
         raw = self._raw(self.source.columns(self.place(position)), position)
-        return packed, eps, self.conditions.ids(raw), self.conditions.present(raw), position, valid
+        ids, present = self.conditions.ids(raw), self.conditions.present(raw)
+        given, curves = self.given(position, valid), self.curves(position, packed)
+        return Parts(packed, eps, ids, present, position, valid, given, curves)
 
     def window(self, position: int) -> tuple[Tensor, Tensor | None]:
         """What a position sees of its sample, packed, and where that is no padding."""
         place = counter.uniform(self.recipe.training.seed, "window", position)
         return self.modality.window(self.source[self.place(position)][0], place)
 
+    def given(self, position: int, valid: Tensor | None) -> Tensor | None:
+        """Where a position's sample is known; None in a run that takes nothing as given."""
+        training, axes = self.recipe.training, self.modality.shape[1:]
+        if not training.given:
+            return None
+        mask = torch.zeros(1, *axes, dtype=torch.bool)
+        if counter.uniform(training.seed, "given", position) < training.given:
+            held = axes if valid is None else [int(valid.sum())]  # only series have padding
+            mask[(slice(None), *map(slice, held))] = known(training.seed, position, held)
+        return mask
+
+    def curves(self, position: int, packed: Tensor) -> Tensor | None:
+        """What runs along with a window, each as its values and ones, or as zeros where it is withheld."""
+        names = [name for name, spec in self.recipe.conditions.items() if spec.kind in ALIGNED]
+        if not names:
+            return None
+        curve = self.modality.envelope(packed)
+        both = torch.cat([curve, torch.ones_like(curve)])
+        return torch.cat([both * (not self._withheld(name, position)) for name in names])
+
     def place(self, position: int) -> int:
         """Returns which sample of the source a position reads."""
         return place(self.recipe.training.seed, position, len(self.source))
 
-    def _raw(self, columns: Mapping[str, Any], position: int) -> dict[str, str | None]:
-        """What the sample is called in each condition; None where that is unknown or withheld.
+    def _raw(self, columns: Mapping[str, Any], position: int) -> dict[str, Value | None]:
+        """What the sample is called in each condition; None where that is unknown or withheld."""
+        return {
+            name: None if self._withheld(name, position) else self._value(name, spec, columns, position)
+            for name, spec in self.recipe.conditions.items()
+            if spec.kind not in ALIGNED
+        }
 
-        Half of a condition's dropout comes from one draw that all share, so that the branch without
-        any condition, which guidance needs, is learned; the other half is its own.
+    def _withheld(self, name: str, position: int) -> bool:
+        """Whether a condition is dropped.
+
+        Half of its dropout comes from one draw that all share, so that the branch without any condition,
+        which guidance needs, is learned; the other half is its own.
         """
-        seed = self.recipe.training.seed
+        seed, half = self.recipe.training.seed, self.recipe.conditions[name].dropout / 2
         together = counter.uniform(seed, "dropout", position)
-        raw: dict[str, str | None] = {}
-        for name, spec in self.recipe.conditions.items():
-            alone = counter.uniform(seed, f"dropout of {name}", position)
-            half = spec.dropout / 2
-            withheld = together < half or alone < half / (1 - half)  # together a share of spec.dropout
-            raw[name] = None if withheld else self._value(name, spec, columns, position)
-        return raw
+        alone = counter.uniform(seed, f"dropout of {name}", position)
+        return together < half or alone < half / (1 - half)  # together a share of its dropout
 
-    def _value(self, name: str, spec: ConditionSpec, columns: Mapping[str, Any], position: int) -> str | None:
+    def _value(
+        self, name: str, spec: ConditionSpec, columns: Mapping[str, Any], position: int
+    ) -> Value | None:
         if spec.kind == "text":
             return self._caption(columns, position)
+        if spec.kind == "style":
+            dice = counter.uniform(self.recipe.training.seed, f"reference of {name}", position)
+            return self.references[name].of(self.place(position), dice)
         return label(columns, spec.column or name)
 
     def _caption(self, columns: Mapping[str, Any], position: int) -> str | None:
@@ -153,6 +202,28 @@ class Positions(Dataset[Parts]):
         return " ".join(both) or None
 
 
+class References:
+    """Samples that lend their style to others: those that share a column's value, or each to itself."""
+
+    def __init__(self, source: Source, column: str | None, style: Callable[[Tensor], Tensor]) -> None:
+        self.source, self.column, self.style = source, column, style
+        self._measured: dict[int, Tensor] = {}
+        self._alike: dict[str | None, list[int]] = {}
+        for index in range(len(source) if column else 0):
+            self._alike.setdefault(self._key(index), []).append(index)
+
+    def of(self, index: int, dice: float) -> Tensor:
+        """The style of a sample that is alike; ``dice``, from 0 to below 1, says which."""
+        alike = self._alike[self._key(index)] if self.column else [index]
+        chosen = alike[int(dice * len(alike))]
+        if chosen not in self._measured:
+            self._measured[chosen] = self.style(self.source[chosen][0])
+        return self._measured[chosen]
+
+    def _key(self, index: int) -> str | None:
+        return label(self.source.columns(index), self.column or "")
+
+
 def label(columns: Mapping[str, Any], column: str) -> str | None:
     """Returns a metadata value as the text that labels are compared by; None when it is missing or empty."""
     value = columns.get(column)
@@ -161,14 +232,14 @@ def label(columns: Mapping[str, Any], column: str) -> str | None:
 
 def collate(parts: Sequence[Parts], unpack: Callable[[Tensor], Tensor]) -> Batch:
     """Stacks the parts of several samples."""
-    packed, eps, ids, present, position, valid = zip(*parts, strict=True)
+    packed, eps, ids, present, position, *others = zip(*parts, strict=True)
     return Batch(
         unpack(torch.stack(packed)),
         torch.stack(eps),
         {name: torch.stack([row[name] for row in ids]) for name in ids[0]},
         {name: torch.stack([row[name] for row in present]) for name in present[0]},
         torch.tensor(position, dtype=torch.int64),
-        _masks(valid),
+        *map(_masks, others),
     )
 
 

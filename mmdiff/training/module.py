@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.weights import low_discrepancy
 from mmdiff.generation.model import Model
+from mmdiff.nets import Given
 from mmdiff.recipe import Recipe, Training
 from mmdiff.training.data import Batch
 from mmdiff.training.ema import Ema
@@ -80,8 +81,12 @@ class DiffusionModule(LightningModule):
         """Returns the mean loss of this process's share of the batch, in float32."""
         level = levels(self.model, self.recipe.training.seed, batch.position)
         condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
-        x0, weight = self.model.whiten(batch.x0), self.model.weight
-        each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, batch.valid)
+        x0, weight, valid, counts = self.model.whiten(batch.x0), self.model.weight, batch.valid, batch.valid
+        known = None if batch.given is None else Given(batch.given, x0)
+        condition = self.model.beside(condition, known, batch.curves)
+        if batch.given is not None:
+            counts = (~batch.given).to(x0) if valid is None else valid * ~batch.given
+        each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, valid, counts)
         self._each = each.detach().float()
         return each.float().mean()
 

@@ -14,6 +14,7 @@ import torch
 from mmdiff import files
 from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
+from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
 from mmdiff.data.scan import Listing, scan
 from mmdiff.data.shapes import Shapes
@@ -70,7 +71,7 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
     """
     modality = modality_of(recipe)
     if recipe.data.source in _MADE:
-        source = _made(recipe)
+        source: Source = _made(recipe)
         record: dict[str, Any] = {"source": recipe.data.source, "samples": len(source), "rejected": []}
         summary = [f"data: {len(source):,} {recipe.data.source} made by code, {modality.size}"]
     else:
@@ -84,6 +85,11 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
                 f"      {len(rejected):,} rejected, all named in {folder / _RECORD}; the first: {first}"
             )
     recipe = fill_values(recipe, source)
+    if recipe.data.hold_out is not None:
+        every, source = len(source), Trained(source, HoldOut.parse(recipe.data.hold_out))
+        summary.append(
+            f"      {every - len(source):,} held out ({recipe.data.hold_out}) and never trained on"
+        )
     refuse_values(recipe, source)
     return Prepared(recipe, source, record, tuple(summary))
 
@@ -149,7 +155,7 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 def refuse_values(recipe: Recipe, source: Source) -> None:
     """Raises UserError if a label or a number of a sample is one that its condition cannot take."""
-    specs = {name: spec for name, spec in recipe.conditions.items() if spec.kind != "text"}
+    specs = {name: spec for name, spec in recipe.conditions.items() if spec.kind in ("label", "number")}
     with torch.device("meta"):
         conditions = Conditions(specs)
     for place in range(len(source) if specs else 0):
@@ -169,7 +175,8 @@ def prompts(recipe: Recipe, source: Source, count: int = 8) -> list[tuple[str, d
     wanted = dict(recipe.sampling.conditions)
     if recipe.sampling.prompts:
         return [(prompt, wanted) for prompt in recipe.sampling.prompts]
-    labels = [(name, spec.column or name) for name, spec in recipe.conditions.items() if spec.kind != "text"]
+    specs = recipe.conditions.items()
+    labels = [(name, spec.column or name) for name, spec in specs if spec.kind in ("label", "number")]
     said = any(spec.kind == "text" for spec in recipe.conditions.values())
     chosen = []
     for number in range(min(count, len(source))):

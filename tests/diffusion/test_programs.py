@@ -16,7 +16,6 @@ from mmdiff.diffusion.programs import (
     REGISTERS,
     Program,
     State,
-    gather,
     join,
     needs_noise,
     run,
@@ -62,7 +61,7 @@ def test_mixed_requests_equal_each_alone_bitwise() -> None:
         tick += 1
         count = 1 + tick * 7 % 11  # another batch, of another size, at every tick
         group, waiting = waiting[:count], waiting[count:]
-        level, rows = gather([p for _, p, _, _ in group], [call for _, _, call, _ in group])
+        level, rows = stack((p.levels.at(call), p.matrix[call]) for _, p, call, _ in group)
         state = join(state for *_, state in group)
         noise = torch.cat([draw(seed, call) for seed, _, call, _ in group])
         for (seed, program, call, _), after in zip(
@@ -83,7 +82,7 @@ def test_a_pickled_request_resumes_bitwise(index: int) -> None:
     state = start(program, draw(index, -1))
     for call in range(program.calls):
         program, state = pickle.loads(pickle.dumps((program, state)))
-        level, rows = gather([program], [call])
+        level, rows = stack([(program.levels.at(call), program.matrix[call])])
         state = step(state, denoise(state.x, level), draw(index, call), rows)
     assert torch.equal(state.x, alone(index, request(index)))
 

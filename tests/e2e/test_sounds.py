@@ -96,3 +96,17 @@ def test_a_folder_of_sounds_is_audited(capsys, tmp_path):
     words = ["data", "audit", str(tmp_path), "--modality", "audio", "--max-bad", "0.5", "--json"]
     assert cli.main(words) == 0
     assert json.loads(capsys.readouterr().out)["used"][0]["seconds"] == 0.25
+
+
+def test_a_sound_is_continued_and_what_was_given_stays(capsys, run, tmp_path):
+    start = tmp_path / "start.wav"
+    soundfiles.write(tones.tone(0, 1, 2000, 0.25)[0], 2000, start)
+    words = ["--given", str(start), "--seconds", "0.5"]
+    path, other = drawn(capsys, run, tmp_path, *words, "-n", "2")
+    before, after, others = (decoded(p.read_bytes(), p.name).wave for p in (start, path, other))
+    assert after.shape == (1, 1000)
+    assert abs(after[0, :480] - before[0, :480]).max() <= 2 / 32768  # all but the last, half-known frame
+    assert abs(after[0, 520:] - others[0, 520:]).max() > 0.01
+    assert cli.main(["regenerate", str(path)]) == 0
+    assert cli.main(["sample", str(run), "--given", str(start), "--out", str(tmp_path)]) == 2
+    assert "all of a sample of 0.25s is kept" in capsys.readouterr().err

@@ -176,3 +176,16 @@ def test_a_recipe_names_modality_and_size(tmp_path):
         modality_of(recipe.override(["modality=imag"]))
     with pytest.raises(UserError, match="0x4"):
         Image(0, 4)
+
+
+def test_boxes_are_kept_or_all_but_them():
+    modality, packed = Image(8, 6), torch.zeros(3, 6, 8, dtype=torch.uint8)
+    expected = torch.zeros(1, 6, 8, dtype=torch.bool)
+    expected[0, 1:3, 2:7] = True
+    assert modality.kept("", packed).all()
+    assert torch.equal(modality.kept("5x2+2+1", packed), expected)
+    assert torch.equal(modality.kept("-5x2+2+1", packed), ~expected)
+    expected[0, 5, 0] = True
+    assert torch.equal(modality.kept("5x2+2+1, 1x9+0+5", packed), expected)
+    with pytest.raises(UserError, match=r"got the box '5x2', expected WIDTHxHEIGHT\+LEFT\+TOP"):
+        modality.kept("5x2", packed)

@@ -45,7 +45,8 @@ def check(shape: Shape, lengths: list[int]) -> None:
         alone = net(x[row, :, :length], angle[row], condition.rows(row))
         assert_close(out[row, :, :length], alone, rtol=1e-4, atol=1e-5)
     other = torch.where(valid > 0, x, 1e3 * torch.randn_like(x))
-    assert torch.equal(net(other, angle, condition, valid) * valid, out * valid)
+    assert torch.equal(net(other, angle, condition, valid), out)
+    assert not out[(valid == 0).expand_as(out)].any()
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -71,6 +72,25 @@ def test_attention_sees_how_far_apart_positions_are_and_not_when() -> None:
     assert not torch.allclose(layer(x), out, atol=1e-2)
 
 
+def test_what_positions_see_of_tokens_depends_on_no_time() -> None:
+    torch.manual_seed(0)
+    layer = Attention(64, 16).requires_grad_(False)
+    torch.nn.init.normal_(layer.out.weight)
+    x, tokens, times = torch.randn(2, 64, 12), torch.randn(2, 3, 16), 0.05 * torch.arange(12)
+    out = layer(x, tokens, times=times)
+    assert_close(layer(x, tokens, times=times + 7.0), out, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(layer(x, 2 * tokens.flip(1), times=times), out, atol=1e-2)
+
+
+def test_no_gradient_reaches_the_padding() -> None:
+    net = born(SHAPES["patches"])
+    x, angle, condition, valid = drawn([13, 40])
+    x.requires_grad_()
+    net(x, angle, condition, valid).square().sum().backward()
+    assert not x.grad[(valid == 0).expand_as(x)].any()
+    assert x.grad[(valid > 0).expand_as(x)].abs().min() > 0
+
+
 def test_a_net_of_seconds_hears_the_tempo() -> None:
     x, angle, condition, _ = drawn([32, 32])
     slow, fast = (born(SHAPES["plain"], seconds)(x, angle, condition) for seconds in (0.016, 0.004))
@@ -84,6 +104,12 @@ def test_echoes_know_the_start_and_the_end_of_each() -> None:
     assert_close(patterns[:, 1:8], patterns[:1, 1:8].expand(2, -1, -1))
     assert_close(patterns[0, 8:], patterns[0, 1:8].flip(1))
     assert_close(patterns[1, 8:, :5], patterns[1, 1:8, :5].flip(1))
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
+def test_seconds_are_positive(seconds: float) -> None:
+    with pytest.raises(ValueError, match="expected a positive number"):
+        UNet(3, (2,), SHAPES["plain"], seconds=seconds)
 
 
 def test_seconds_are_for_series_alone() -> None:

@@ -101,3 +101,12 @@ def test_prompts_are_those_of_the_recipe_or_spread_over_the_data(recipe, tmp_pat
     assert all(
         labels == {"style": "deep"} for _, labels in prompts(recipe("sampling.conditions.style=deep"), source)
     )
+
+
+def test_held_out_samples_are_counted_and_never_trained(recipe, tmp_path):
+    prepared = prepare(recipe("data.hold_out=text/4"), tmp_path)
+    assert len(prepared.source) == 9
+    assert "2 held out (text/4) and never trained on" in prepared.summary[-1]
+    texts = {prepared.source.columns(i)["text"] for i in range(9)}
+    assert len(texts) == 9
+    assert not texts & {"thing 2", "thing 6"}

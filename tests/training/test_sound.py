@@ -199,3 +199,28 @@ def test_a_recipe_of_sound_is_checked_without_data(recipe):
         check(recipe("data.flip=true"))
     with pytest.raises(UserError, match=r"data\.representation"):
         check(recipe("data.representation=mdtc"))
+
+
+def test_a_style_is_lent_by_a_sample_with_the_same_value_and_envelopes_run_along(recipe, tmp_path):
+    like = "conditions.like={kind: style, column: timbre, dropout: 0}"
+    prepared = prepare(recipe(like, "conditions.loud={kind: envelope, dropout: 0.5}"), tmp_path)
+    model = new_model(prepared.recipe)
+    data = Positions(prepared.source, model.conditions, prepared.recipe)
+    styles = [data.modality.style(prepared.source[i][0]) for i in range(6)]
+    lent = set()
+    for position in range(60):
+        place, ids = data.place(position), data[position].ids["like"]
+        (lender,) = (i for i in range(6) if torch.equal(styles[i], ids))
+        assert lender % 2 == place % 2
+        lent.add((place, lender))
+    assert len(lent) == 18
+    batch = collate([data[k] for k in range(40)], data.modality.unpack)
+    assert batch.curves.shape == (40, 2, data.modality.shape[1])
+    there = batch.curves[:, 1].amax(1)
+    assert 10 < there.sum() < 30
+    assert not batch.curves[there == 0].any()
+    first = int(there.argmax())
+    torch.testing.assert_close(batch.curves[first, :1], data.modality.envelope(data.window(first)[0]))
+    loss = DiffusionModule(model, prepared.recipe).training_step(batch, 0)
+    loss.backward()
+    assert all(p.grad is not None for p in model.conditions.parameters())

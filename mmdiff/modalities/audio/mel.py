@@ -54,6 +54,10 @@ class Mel:
             raise UserError(f"hifigan decodes mel spectrograms of {_HIFIGAN}, got {self._kind}")
 
     @property
+    def reach(self) -> tuple[int, int]:
+        return self.size // 2, self.size // 2
+
+    @property
     def seconds_per_frame(self) -> float:
         return self.hop / self.sample_rate
 

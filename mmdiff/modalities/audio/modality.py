@@ -3,7 +3,8 @@
 import dataclasses
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image as Pillow
 from torch import Tensor
 
 from mmdiff import files
 from mmdiff.data import soundfiles, sounds
 from mmdiff.errors import UserError
+from mmdiff.modalities.audio import timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
 from mmdiff.modalities.audio.picture import spectrogram
@@ -56,6 +58,7 @@ class Audio:
     )
     formats: ClassVar[tuple[str, ...]] = ("wav", "flac", "ogg", "mp3")
     whitens: ClassVar[bool] = True
+    styles: ClassVar[int] = timbre.FEATURES
 
     def __post_init__(self) -> None:
         if self.sample_rate < 1 or self.channels < 1:
@@ -153,6 +156,34 @@ class Audio:
         frames = torch.arange(self.shape[1]) < self.coder.frames(packed.shape[-1])
         return F.pad(packed, (0, -spare)), None if bool(frames.all()) else frames[None].float()
 
+    def kept(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, "1 l"]:
+        """Which frames hold nothing but what is kept of a sound.
+
+        Args:
+            places: seconds from and to, such as "0-0.5", "0.5-" or "0-0.3,0.7-1"; "" for all of the sound.
+        """
+        samples = min(packed.shape[-1], self.samples)
+        inside = torch.zeros(self.samples, dtype=torch.bool)
+        for start, end in _ranges(places or "0-"):
+            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
+            inside[first:last] = True
+        before, after = self.coder.reach
+        lost = F.pad(~inside, (before, self.shape[1] * self.coder.hop + after - self.samples))
+        counts = F.pad(lost.cumsum(0), (1, 0))
+        starts = torch.arange(self.shape[1]) * self.coder.hop
+        return (counts[starts + before + after] == counts[starts])[None]
+
+    def style(self, packed: Float[Tensor, "c s"]) -> Float[Tensor, " d"]:
+        """The timbre of a sound of any length, whatever its level."""
+        return timbre.timbre(packed.mean(0), self.sample_rate)
+
+    def envelope(self, window: Float[Tensor, "c s"]) -> Float[Tensor, "1 l"]:
+        """How loud each frame is, two hops long: 0 for 60 dB below full scale or less, 1 for full scale."""
+        power, hop = window.square().mean(0), self.coder.hop
+        power = F.pad(power, (hop, hop * self.shape[1] - len(power)))
+        mean = power.unfold(0, 2 * hop, hop)[: self.shape[1]].mean(1)
+        return (1 + 10 * mean.clamp_min(1e-6).log10() / 60).clamp(0, 1)[None]
+
     def unpack(self, packed: Float[Tensor, "*b c s"]) -> Float[Tensor, "*b k l"]:
         """Coefficients, as the representation gives them."""
         return self.coder.encode(packed)
@@ -202,3 +233,20 @@ class Audio:
 
     def _rate(self, sample: Sample) -> int:
         return sample.sample_rate or self.sample_rate
+
+
+def _ranges(places: str) -> Iterator[tuple[float, float]]:
+    """The (from, to) in seconds of ``"0-0.3,0.7-"``."""
+    for part in places.split(","):
+        found = re.fullmatch(r"\s*(\d*\.?\d*)-(\d*\.?\d*)\s*", part)
+        try:
+            start, end = (
+                float(text or default) for text, default in zip(found.groups(), ("0", "inf"), strict=True)
+            )
+        except (AttributeError, ValueError):
+            start, end = 0.0, 0.0
+        if not start < end:
+            raise UserError(
+                f"places {places!r}: got {part!r}, expected seconds FROM-TO, such as 0-0.5 or 0.5-"
+            )
+        yield start, end

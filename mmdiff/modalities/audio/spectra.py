@@ -24,6 +24,7 @@ from mmdiff.modalities.audio.compression import (
     expand_complex,
 )
 from mmdiff.modalities.audio.mel import Mel
+from mmdiff.modalities.audio.polar import Polar
 from mmdiff.naming import choose
 
 
@@ -38,6 +39,10 @@ class Representation(Protocol):
     @property
     def hop(self) -> int:
         """Samples a frame."""
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Samples before and after the start of its hop that a frame depends on."""
 
     @property
     def seconds_per_frame(self) -> float:
@@ -77,6 +82,10 @@ class Mdct:
     @property
     def hop(self) -> int:
         return self.bins
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return self.bins, self.bins
 
     @property
     def seconds_per_frame(self) -> float:
@@ -123,6 +132,10 @@ class Stft:
     power: float = DEFAULT_POWER
 
     lossless: ClassVar[bool] = True
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return self.size // 2, self.size // 2
 
     def __post_init__(self) -> None:
         _check("stft", self.power, size=self.size, hop=self.hop)
@@ -171,6 +184,10 @@ class Patches:
     patch: int = 64
 
     lossless: ClassVar[bool] = True
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        return 0, self.patch
 
     def __post_init__(self) -> None:
         _check("wave", 1, patch=self.patch)
@@ -239,9 +256,10 @@ def _cut(rows: Tensor, coefficients: Tensor, samples: int) -> Tensor:
     return rows.reshape(*lead, -1, samples)
 
 
-REPRESENTATIONS: dict[str, type[Mdct] | type[Stft] | type[Patches] | type[Mel]] = {
+REPRESENTATIONS: dict[str, type[Mdct] | type[Stft] | type[Patches] | type[Mel] | type[Polar]] = {
     "mdct": Mdct,
     "stft": Stft,
+    "polar": Polar,
     "mel": Mel,
     "wave": Patches,
 }

@@ -177,3 +177,34 @@ def test_what_a_recipe_says_wrong_is_named(data, says):
 def test_a_frame_lasts_as_long_as_its_hop():
     assert Audio(16000, spectrum="mdct(bins=256)").seconds_per_position == 256 / 16000
     assert Image().seconds_per_position is None
+
+
+@pytest.mark.parametrize("spectrum", [*SPECTRA, "mel(bands=8, size=32, hop=16)"])
+@pytest.mark.parametrize(
+    ("places", "ranges"),
+    [
+        ("", [(0, 300)]),
+        ("0-0.05", [(0, 100)]),
+        ("0.05-", [(100, 300)]),
+        ("-0.04, 0.1-0.12", [(0, 80), (200, 240)]),
+    ],
+)
+def test_frames_are_kept_if_they_depend_on_nothing_else(spectrum, places, ranges):
+    """Law: other samples change no frame that is kept, and every frame that is not."""
+    modality = Audio(2000, 1, 0.2, spectrum)
+    inside = torch.zeros(400, dtype=torch.bool)
+    for start, end in ranges:
+        inside[start:end] = True
+    kept = modality.kept(places, torch.zeros(1, 300))
+    assert kept.shape == (1, modality.shape[1])
+    assert kept.any()
+    assert not kept.all()
+    wave = torch.randn(1, 400)
+    before, after = (modality.unpack(w) for w in (wave, torch.where(inside, wave, torch.randn(1, 400))))
+    assert torch.equal((before == after).all(0), kept[0])
+
+
+@pytest.mark.parametrize("places", ["x", "0.5", "1-0.5", "0--1", "0.1-0.1", ","])
+def test_places_that_are_none(places):
+    with pytest.raises(UserError, match="expected seconds FROM-TO"):
+        Audio().kept(places, torch.zeros(1, 100))

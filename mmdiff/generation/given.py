@@ -1,0 +1,125 @@
+"""What a sample is made from, beside words: a file of which a part is kept, or of which all is varied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from mmdiff.errors import UserError
+from mmdiff.generation.asked import file_bytes
+from mmdiff.generation.model import Model
+from mmdiff.modalities import Modality
+
+FORM = "FILE, FILE@PLACES or FILE~STRENGTH"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file, and what of it is kept.
+
+    Attributes:
+        file: as it was written.
+        places: which parts are kept, in the words of the modality; "" for all that there is, or for nothing
+            where the sample is varied.
+        strength: how much of what is not kept is made anew, above 0 to 1; at 1 it starts from noise alone.
+        sha256: of the file when the sample was made; None before.
+    """
+
+    file: str
+    places: str = ""
+    strength: float = 1.0
+    sha256: str | None = None
+
+    @classmethod
+    def parse(cls, spec: str) -> "Given":
+        """Reads ``FILE[@PLACES][~STRENGTH]``; a file that is called so is taken as it is.
+
+        Raises:
+            UserError: no such file, or a strength that is none.
+        """
+        if Path(spec).is_file():
+            return cls(spec)
+        rest, tilde, tail = spec.rpartition("~")
+        strength = _strength(tail, spec) if tilde else 1.0
+        rest = rest if tilde else spec
+        file, _at, places = (rest, "", "") if Path(rest).is_file() else rest.rpartition("@")
+        if not Path(file).is_file():
+            raise UserError(f"--given {spec}: no such file: {file or rest}; expected {FORM}")
+        return cls(file, places, strength)
+
+    def describe(self) -> dict[str, Any]:
+        """For the provenance."""
+        return {
+            "file": self.file,
+            "places": self.places,
+            "strength": self.strength,
+            "sha256": self.sha256,
+        }
+
+    @classmethod
+    def told(cls, provenance: Mapping[str, Any] | None) -> "Given | None":
+        """What a checked provenance tells of; None where nothing was given."""
+        if provenance is None:
+            return None
+        return cls(*(provenance[name] for name in ("file", "places", "strength", "sha256")))
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of one sample, as the network works on it.
+
+    Attributes:
+        x0: of the file.
+        mask: where it is kept.
+        varied: whether the other places start from it too.
+    """
+
+    x0: Float[Tensor, "c *axes"]
+    mask: Bool[Tensor, "1 *axes"]
+    varied: bool
+
+    def begin(self) -> Tensor:
+        """The x0 that the sample starts from, zero where it starts from noise alone."""
+        return self.x0 if self.varied else torch.where(self.mask, self.x0, 0.0)
+
+    def keep(self, x0: Float[Tensor, "c *axes"]) -> Float[Tensor, "c *axes"]:
+        """``x0`` with the known places as they are known."""
+        return torch.where(self.mask.to(x0.device), self.x0.to(x0), x0)
+
+
+def learn(given: Given, model: Model, modality: Modality) -> tuple[Given, Known]:
+    """Reads a file for samples at the size of ``modality``; returns ``given`` with its hash too.
+
+    Raises:
+        UserError: the file cannot be read or has changed, or no place is kept, or every one.
+    """
+    data, sha256 = file_bytes(given.file, "--given", given.sha256)
+    packed = modality.pack(modality.read(data, given.file))
+    varied = given.strength < 1
+    mask = modality.kept(given.places, packed)
+    if varied and not given.places:
+        mask = torch.zeros_like(mask)
+    if not varied and not mask.any():
+        raise UserError(f"--given {given.file}: nothing of it is kept; expected places that last longer")
+    if mask.all():
+        raise UserError(
+            f"--given {given.file}: all of a sample of {modality.size} is kept, and nothing is left to make; "
+            f"expected a larger --{modality.extent}, FILE@PLACES or FILE~STRENGTH"
+        )
+    x0 = modality.unpack(modality.window(packed, 0.0)[0])
+    x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
+    return Given(given.file, given.places, given.strength, sha256), Known(x0, mask, varied)
+
+
+def _strength(text: str, spec: str) -> float:
+    try:
+        strength = float(text)
+    except ValueError:
+        strength = 0.0
+    if not 0 < strength <= 1:
+        raise UserError(f"--given {spec}: got the strength {text!r}, expected a number above 0, at most 1")
+    return strength

@@ -1,0 +1,38 @@
+"""The timbre of a recording as a few numbers: what a style reference lends."""
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torchaudio.functional import melscale_fbanks
+
+_BANDS = 48  # too few to tell the pitch of a note from, enough for formants and brightness
+_SIZE, _HOP = 0.064, 0.016  # seconds of a frame, and from one to the next
+_LOWEST = 60.0  # Hz, of the first band
+_DEPTH = 60.0  # dB below the loudest band of the sound that are seen
+_SCALE = 15.0  # dB, so that the numbers have about unit variance
+FEATURES = 3 * _BANDS
+
+
+def timbre(wave: Float[Tensor, " s"], sample_rate: int) -> Float[Tensor, " d"]:
+    """Mean, spread and attack of mel bands in dB below the loudest, so that the level has no influence.
+
+    Silence gives what a sound without any difference between bands gives.
+    """
+    size, hop = (round(seconds * sample_rate) for seconds in (_SIZE, _HOP))
+    window = torch.hann_window(size)
+    padded = F.pad(wave, (size // 2, size // 2 + max(0, size - len(wave))))
+    power = torch.stft(padded, size, hop, window=window, center=False, return_complex=True).abs().square()
+    bands = 10 * (_filters(sample_rate, size).T @ power).clamp_min(1e-12).log10()
+    bands = (bands - bands.amax()).clamp_min(-_DEPTH)
+    begun = max(1, round(0.1 / _HOP))
+    parts = bands.mean(1) + _DEPTH / 2, bands.std(1, correction=0), bands[:, :begun].mean(1) - bands.mean(1)
+    return torch.cat(parts) / _SCALE
+
+
+@lru_cache(maxsize=4)
+def _filters(sample_rate: int, size: int) -> Float[Tensor, "bins bands"]:
+    highest = sample_rate / 2
+    return melscale_fbanks(size // 2 + 1, min(_LOWEST, highest / 4), highest, _BANDS, sample_rate)
