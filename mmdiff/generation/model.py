@@ -65,7 +65,8 @@ class Model(nn.Module):
         column = (channels, *(1,) * len(sizes))
         self.register_buffer("mean", torch.zeros(column) if self.modality.whitens else None)
         self.register_buffer("std", torch.ones(column) if self.modality.whitens else None)
-        axes, seconds = range(2, 2 + len(sizes)), self.modality.seconds_per_position
+        rank, seconds = len(sizes), self.modality.seconds_per_position
+        axes = (3, 4) if rank == 3 else range(2, 2 + rank)  # the net of clips runs along frames by itself
         width, tokens = self.conditions.width, self.conditions.token_width
         self.informed = recipe.training.given > 0
         beside = self.informed + 2 * len(self.curves)

@@ -1,10 +1,10 @@
-"""Layers of rank 1 and 2 that act along chosen axes of a tensor of any rank.
+"""Sizes of any rank: frames into the batch, patches, halving and doubling, padding.
 
-| data        | tensor      | axes   |
-|-------------|-------------|--------|
-| image       | b c h w     | (2, 3) |
-| spectrogram | b k l       | (2,)   |
-| video       | b c f h w   | (3, 4) |
+| data        | tensor      | axes that a net runs along | what it works on |
+|-------------|-------------|----------------------------|------------------|
+| image       | b c h w     | (2, 3)                     | b c h w          |
+| spectrogram | b k l       | (2,)                       | b k l            |
+| video       | b c f h w   | (3, 4), and 2 in time      | (b f) c h w      |
 """
 
 from collections.abc import Callable, Sequence
@@ -16,20 +16,14 @@ from torch import Tensor
 POOL: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
-def along(layer: Callable[[Tensor], Tensor], x: Tensor, axes: Sequence[int]) -> Tensor:
-    """Applies ``layer`` over ``axes`` of ``x [b c *all]``; the other axes are folded into the batch.
+def framed(x: Tensor) -> Tensor:
+    """The frames of clips, ``[b c f h w] -> [b*f c h w]``, in order."""
+    return x.transpose(1, 2).flatten(0, 1)
 
-    A video ``[b c f h w]`` passes through a 2-D convolution with ``axes=(3, 4)``, frame by frame, and through
-    temporal attention with ``axes=(2,)``, pixel by pixel.
-    """
-    rest = [axis for axis in range(2, x.ndim) if axis not in axes]
-    if not rest:
-        return layer(x)
-    order = [0, *rest, 1, *axes]
-    folded = x.permute(order)
-    lead = folded.shape[: 1 + len(rest)]
-    out = layer(folded.flatten(0, len(rest))).unflatten(0, lead)
-    return out.permute([order.index(axis) for axis in range(x.ndim)])
+
+def unframed(x: Tensor, frames: int) -> Tensor:
+    """Undoes ``framed``."""
+    return x.unflatten(0, (-1, frames)).transpose(1, 2)
 
 
 def per_channel(value: Tensor, x: Tensor) -> Tensor:

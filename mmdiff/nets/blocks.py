@@ -1,6 +1,5 @@
 """The residual block, the only place where convolutions, conditions and attention meet."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -9,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mmdiff.nets.attention import Attention
-from mmdiff.nets.axes import along, per_channel
+from mmdiff.nets.axes import per_channel
 from mmdiff.nets.conv import Conv
 
 
@@ -31,8 +30,17 @@ def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "
     return (centred * torch.rsqrt(variance + 1e-5)).to(x.dtype).movedim(-1, 1)
 
 
+class Clips(NamedTuple):
+    """How frames that follow each other in the batch make clips."""
+
+    frames: int  # of each clip
+    clock: Float[Tensor, " f"] | None  # seconds from the start to each frame
+    held: Bool[Tensor, "b f"] | None  # which frames hold data; None when all do
+    moving: Bool[Tensor, " b"] | None  # None when all are
+
+
 class Context(NamedTuple):
-    """What a block sees beside its input."""
+    """What a block sees beside its input; a row is a sample, of a clip a frame."""
 
     embedding: Float[Tensor, "b d"]  # of the noise and the condition
     tokens: Float[Tensor, "b n e"] | None  # of the condition
@@ -40,6 +48,7 @@ class Context(NamedTuple):
     valid: Float[Tensor, "#b 1 *axes"] | None  # 1 inside, 0 on padding; None when nothing is padded
     patterns: Float[Tensor, "#b w *axes"]  # what Place adds, in some shares
     times: Float[Tensor, " l"] | None  # seconds from the start of a series to each position
+    clips: Clips | None = None  # how rows are frames of clips
 
     def keys(self, x: Float[Tensor, "b c *axes"]) -> Bool[Tensor, "b 1 1 m"] | None:
         """Returns which keys attention may see, positions before tokens; None when all count."""
@@ -66,13 +75,11 @@ class Block(nn.Module):
         inputs: int,
         outputs: int,
         embedding: int,
-        axes: Sequence[int],
+        rank: int,
         attention: bool,
         token_width: int = 0,
     ) -> None:
         super().__init__()
-        rank = len(axes)
-        self.axes = tuple(axes)
         self.enter = Conv(rank, inputs, outputs)
         self.leave = Conv(rank, outputs, outputs)
         self.modulate = nn.Linear(embedding, 2 * outputs)
@@ -84,10 +91,10 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c *axes"], context: Context) -> Float[Tensor, "b e *axes"]:
         scale, shift = self.modulate(context.embedding).chunk(2, dim=1)
-        h = along(self.enter, masked(F.silu(norm(x, context.valid)), context.valid), self.axes)
+        h = self.enter(masked(F.silu(norm(x, context.valid)), context.valid))
         h = F.silu(torch.addcmul(per_channel(shift, h), h, per_channel(1 + scale, h)))
-        h = along(self.leave, masked(h, context.valid), self.axes)
-        x = h + (x if self.shortcut is None else along(self.shortcut, x, self.axes))
+        h = self.leave(masked(h, context.valid))
+        x = h + (x if self.shortcut is None else self.shortcut(x))
         if self.attention is not None:
             seen = norm(x, context.valid)
             x = x + self.attention(seen, context.tokens, context.keys(x), context.times)

@@ -31,6 +31,8 @@ class Condition(NamedTuple):
         vector: shifts and scales in every block.
         tokens: attended to, where ``mask`` is True.
         given: what is known of each sample; None where nothing is of any.
+        moving: of clips, which are such; the frames of others are pictures that have nothing to do with each
+            other. None where all are.
         beside: channels that run along with the samples: that mask, an envelope; None where all are zero.
     """
 
@@ -39,12 +41,18 @@ class Condition(NamedTuple):
     mask: Bool[Tensor, "b n"]
     given: Given | None = None
     beside: Float[Tensor, "b e *axes"] | None = None
+    moving: Bool[Tensor, " b"] | None = None
+
+    def frames(self, count: int) -> "Condition":
+        """Returns every row ``count`` times, for the frames of clips, without what runs beside samples."""
+        return Condition(*(part.repeat_interleave(count, 0) for part in self[:3]))
 
     def rows(self, index: Tensor | slice) -> "Condition":
         """Returns the chosen rows."""
         given = None if self.given is None else Given(*(part[index] for part in self.given))
         beside = None if self.beside is None else self.beside[index]
-        return Condition(self.vector[index], self.tokens[index], self.mask[index], given, beside)
+        moving = None if self.moving is None else self.moving[index]
+        return Condition(self.vector[index], self.tokens[index], self.mask[index], given, beside, moving)
 
     @classmethod
     def join(cls, conditions: "Sequence[Condition]") -> "Condition":

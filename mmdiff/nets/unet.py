@@ -13,11 +13,23 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmdiff.nets.axes import along, coarser, crop_to, grow, inside, pad_to, patchify, shrink, unpatchify
-from mmdiff.nets.blocks import Block, Context, masked, norm
+from mmdiff.nets.axes import (
+    coarser,
+    crop_to,
+    framed,
+    grow,
+    inside,
+    pad_to,
+    patchify,
+    shrink,
+    unframed,
+    unpatchify,
+)
+from mmdiff.nets.blocks import Block, Clips, Context, masked, norm
 from mmdiff.nets.condition import Condition
 from mmdiff.nets.conv import Conv
 from mmdiff.nets.embed import Angle, Place, echoes, pattern_count, waves
+from mmdiff.nets.temporal import Temporal
 
 
 @dataclass(frozen=True)
@@ -54,11 +66,12 @@ class UNet(nn.Module):
 
     Args:
         channels: of the sample.
-        axes: the axes of ``[b c *axes]`` that convolutions and attention run along.
+        axes: the axes of ``[b c *axes]`` that convolutions and attention run along: all, or those of the
+            frames of clips, (3, 4), which then have layers along time too.
         shape: dimensions of the net.
         vector: width of ``Condition.vector``; 0 for a net without condition.
         tokens: width of ``Condition.tokens``; 0 for none.
-        seconds: from one position of a series to the next; None where places are shares of the size.
+        seconds: from one position of a series, or one frame of a clip, to the next; None for pictures.
         beside: channels of ``Condition.beside``.
     """
 
@@ -73,26 +86,29 @@ class UNet(nn.Module):
         beside: int = 0,
     ) -> None:
         super().__init__()
-        if seconds is not None and len(axes) != 1:
-            raise ValueError(f"seconds is {seconds} with {len(axes)} axes; expected it for series alone")
+        if seconds is not None and tuple(axes) == (2, 3):
+            raise ValueError(f"seconds is {seconds} of pictures; expected it for series and clips alone")
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"seconds is {seconds}; expected a positive number")
         self.seconds, self.beside = seconds, beside
         rank, emb = len(axes), shape.embedding
-        self.axes, self.shape = tuple(axes), shape
+        self.clips, self.axes, self.shape = 2 not in axes, tuple(range(2, 2 + rank)), shape
         cells = shape.patch**rank
         widths = [shape.width * m for m in shape.mults]
         levels, deepest = range(len(widths)), len(widths) - 1
 
         def blocks(inputs: Sequence[int], level: int) -> nn.ModuleList:
             attends = level in shape.attention
-            return nn.ModuleList(Block(i, widths[level], emb, axes, attends, tokens) for i in inputs)
+            return nn.ModuleList(Block(i, widths[level], emb, rank, attends, tokens) for i in inputs)
+
+        def in_time() -> nn.ModuleList:
+            return nn.ModuleList(Temporal(width, emb) for width in widths if self.clips)
 
         self.angle = Angle(shape.width)
         self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.vector = nn.Linear(vector, emb, bias=False) if vector else None
         self.first = Conv(rank, (channels + beside) * cells, widths[0])
-        patterns = pattern_count(rank, seconds is not None)
+        patterns = pattern_count(rank, seconds is not None and not self.clips)
         self.places = nn.ModuleList(Place(patterns, widths[max(i - 1, 0)], emb) for i in levels)
         self.down = nn.ModuleList(
             blocks([widths[max(i - 1, 0)]] + [widths[i]] * (shape.blocks - 1), i) for i in levels
@@ -101,6 +117,7 @@ class UNet(nn.Module):
         self.narrow = nn.ModuleList(Conv(rank, widths[i + 1], widths[i], size=1) for i in levels[:-1])
         self.up = nn.ModuleList(blocks([2 * widths[i]] * shape.blocks, i) for i in levels)
         self.last = Conv(rank, widths[0], channels * cells)
+        self.time_down, self.time_up = in_time(), in_time()
         nn.init.zeros_(self.last.weight)
 
     def forward(
@@ -114,26 +131,47 @@ class UNet(nn.Module):
 
         What stands in the padding changes nothing, comes out as zero, and a padded series as it would alone.
         """
+        x = masked(self.joined(x, condition), valid)
+        if not self.clips:
+            return masked(self.through(x, angle, condition, valid), valid)
+        frames = x.shape[2]
+        clock = None if self.seconds is None else torch.arange(frames, device=x.device) * self.seconds
+        held = None if valid is None else valid.flatten(3).amax((1, 3)) > 0
+        clips = Clips(frames, clock, held, None if condition is None else condition.moving)
+        each = None if condition is None else condition.frames(frames)
+        out = self.through(framed(x), angle.repeat_interleave(frames), each, None, clips)
+        return masked(unframed(out, frames), valid)
+
+    def through(
+        self,
+        x: Float[Tensor, "b e *axes"],
+        angle: Float[Tensor, " b"],
+        condition: Condition | None,
+        valid: Float[Tensor, "b 1 *axes"] | None,
+        clips: Clips | None = None,
+    ) -> Float[Tensor, "b c *axes"]:
+        """The net itself, which sees a clip as pictures that follow each other in the batch."""
         sizes = [x.shape[axis] for axis in self.axes]
-        x = self.joined(x, condition)
-        x = patchify(pad_to(masked(x, valid), self.shape.multiple, self.axes), self.shape.patch, self.axes)
-        contexts = self.contexts(x, sizes, angle, condition, valid)
-        x = along(self.first, x, self.axes)
+        x = patchify(pad_to(x, self.shape.multiple, self.axes), self.shape.patch, self.axes)
+        contexts = self.contexts(x, sizes, angle, condition, valid, clips)
+        x = self.first(x)
         skips = []
         for level, context in enumerate(contexts):
-            x = along(shrink, masked(x, contexts[level - 1].valid), self.axes) if level else x
+            x = shrink(masked(x, contexts[level - 1].valid)) if level else x
             x = self.places[level](x, context.embedding, context.patterns)
             for block in children(self.down[level]):
                 x = block(x, context)
                 skips.append(x)
+            x = self.time_down[level](x, context) if clips else x
         for block in children(self.middle):
             x = block(x, contexts[-1])
         for level, context in reversed(list(enumerate(contexts))):
             for block in children(self.up[level]):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
-            x = along(grow, along(self.narrow[level - 1], x, self.axes), self.axes) if level else x
-        x = along(self.last, masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid), self.axes)
-        return masked(crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes), valid)
+            x = self.time_up[level](x, context) if clips else x
+            x = grow(self.narrow[level - 1](x)) if level else x
+        x = self.last(masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid))
+        return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
 
     def joined(self, x: Tensor, condition: Condition | None) -> Tensor:
         """``x`` with clean data where they are given, and what runs beside it as further channels."""
@@ -152,6 +190,7 @@ class UNet(nn.Module):
         angle: Tensor,
         condition: Condition | None,
         valid: Tensor | None,
+        clips: Clips | None,
     ) -> list[Context]:
         """Returns what the blocks of each level see beside their input; ``x`` is that of the finest."""
         embedding = self.embed(self.angle(angle))
@@ -163,9 +202,9 @@ class UNet(nn.Module):
         embedding, mask = F.silu(embedding), self.mask(x, sizes, valid)
         out = []
         for level in range(len(self.down)):
-            mask = along(coarser, mask, self.axes) if level and mask is not None else mask
+            mask = coarser(mask) if level and mask is not None else mask
             times, patterns = self.places_of(x, sizes, valid, level)
-            out.append(Context(embedding, tokens, seen, mask, patterns, times))
+            out.append(Context(embedding, tokens, seen, mask, patterns, times, clips))
         return out
 
     def mask(self, x: Tensor, sizes: Sequence[int], valid: Tensor | None) -> Tensor | None:
@@ -181,7 +220,7 @@ class UNet(nn.Module):
         """Returns the time of each position of a level, of a timed series, and the patterns of its places."""
         step = self.shape.patch * 2**level
         shape = [x.shape[axis] // 2**level for axis in self.axes]
-        if self.seconds is None:
+        if self.seconds is None or self.clips:
             return None, waves(shape, [-(-size // step) for size in sizes], x.device)
         times = (torch.arange(shape[0], device=x.device) + 0.5) * (self.seconds * step)
         held = torch.tensor([sizes[0]], device=x.device) if valid is None else valid.flatten(1).float().sum(1)

@@ -112,6 +112,6 @@ def test_seconds_are_positive(seconds: float) -> None:
         UNet(3, (2,), SHAPES["plain"], seconds=seconds)
 
 
-def test_seconds_are_for_series_alone() -> None:
-    with pytest.raises(ValueError, match=r"seconds is 0\.1 with 2 axes"):
+def test_seconds_are_not_for_pictures() -> None:
+    with pytest.raises(ValueError, match=r"seconds is 0\.1 of pictures"):
         UNet(3, (2, 3), SHAPES["plain"], seconds=0.1)

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from mmdiff.nets import Condition, Shape, UNet
 from mmdiff.nets.attention import attend
-from mmdiff.nets.axes import along, patchify, unpatchify
+from mmdiff.nets.axes import patchify, unpatchify
 
 SMALL = Shape(patch=2, width=32, mults=(1, 2), blocks=2, attention=(1,))
 IMAGE, SERIES = (2, 3), (2,)
@@ -139,12 +139,6 @@ def test_patches_come_back(shape: tuple[int, ...], axes: tuple[int, ...]) -> Non
     patches = patchify(x, 2, axes)
     assert patches.shape[1] == 3 * 2 ** len(axes)
     assert torch.equal(unpatchify(patches, 2, axes), x)
-
-
-def test_a_layer_along_some_axes_acts_frame_by_frame() -> None:
-    conv, video = torch.nn.Conv2d(3, 5, 3, padding=1), torch.randn(2, 3, 4, 8, 8)
-    frames = torch.stack([conv(frame) for frame in video.unbind(2)], dim=2)
-    assert_close(along(conv, video, (3, 4)), frames)
 
 
 @pytest.mark.parametrize("seen", [None, torch.tensor([True, False, True, True, False])])
