@@ -167,6 +167,7 @@ class Recipe:
 
     name: Annotated[str, Form(r"[^./\\\s\x00-\x1f][^/\\\x00-\x1f]*|", "a name without slashes")] = ""
     modality: str
+    init: str | None = None  # a run whose weights are the first ones, as far as it has them
     data: Data = Data()
     net: Net = Net()
     diffusion: Diffusion = Diffusion()

@@ -25,6 +25,7 @@ from mmdiff.run import Run
 from mmdiff.training import checkpoint
 from mmdiff.training.data import DataModule, Positions, collate
 from mmdiff.training.gallery import Gallery
+from mmdiff.training.inherit import inherit
 from mmdiff.training.keeper import Keeper
 from mmdiff.training.module import DiffusionModule, NonFinite
 from mmdiff.training.prepare import prepare, prompts, whiten
@@ -104,12 +105,14 @@ def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     prepared = prepared or prepare(recipe, folder, progress.checked)
     if leads:
         prepared.remember(run)
-    module = DiffusionModule(new_model(recipe), recipe)
-    data = Positions(prepared.source, module.model.conditions, recipe)
-    seconds = checkpoint.restore(newest, module)["seconds"] if newest else 0.0
+    model = new_model(recipe)
+    data = Positions(prepared.source, model.conditions, recipe)
     if not newest:
-        whiten(module.model, data)
-    for line in [*prepared.summary, *_summary(module, data, folder)]:
+        whiten(model, data)
+    born = [inherit(model, recipe.init)] if recipe.init and not newest else []  # its whitening too
+    module = DiffusionModule(model, recipe)
+    seconds = checkpoint.restore(newest, module)["seconds"] if newest else 0.0
+    for line in [*prepared.summary, *born, *_summary(module, data, folder)]:
         progress.say(line)
     if recipe.training.compile:
         _compile(module.model, progress)
