@@ -42,8 +42,8 @@ def _fitted(name: str, value: Tensor, like: Tensor, origin: str) -> Tensor:
     """A weight in the shape of the new model's: zeros for input channels that the run does not have."""
     if value.shape == like.shape:
         return value
-    alike = len(value) == len(like) and value.shape[2:] == like.shape[2:] and value.shape[1] < like.shape[1]
-    if name != f"{_NET}first.weight" or not alike:
+    alike = len(value) == len(like) and value.shape[2:] == like.shape[2:]
+    if name != f"{_NET}first.weight" or not (alike and value.shape[1] < like.shape[1]):
         raise UserError(
             f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; expected the same net, "
             "conditions and labels"
