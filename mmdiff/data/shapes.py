@@ -80,12 +80,12 @@ def shape(
     shift = [(2 * counter.uniform(seed, "shapes shift", index, axis) - 1) * _SHIFT * side for axis in (0, 1)]
     radius = (_RADII[0] + (_RADII[1] - _RADII[0]) * counter.uniform(seed, "shapes radius", index)) * side
     centre = (_CENTRES[column] * width + shift[0], _CENTRES[row] * height + shift[1])
-    ink = _coverage(known["shape"], centre, radius, (width, height))[..., None]
+    ink = coverage(known["shape"], centre, radius, (width, height))[..., None]
     colour = np.array(COLOURS[known["colour"]], np.float32)
     return np.round(255 + (colour - 255) * ink).astype(np.uint8), known
 
 
-def _coverage(
+def coverage(
     kind: str, centre: tuple[float, float], radius: float, size: tuple[int, int]
 ) -> Float[np.ndarray, "h w"]:
     """The share of every pixel that the shape covers."""

@@ -45,7 +45,7 @@ def _fitted(name: str, value: Tensor, like: Tensor, origin: str) -> Tensor:
     alike = len(value) == len(like) and value.shape[2:] == like.shape[2:]
     if name != f"{_NET}first.weight" or not (alike and value.shape[1] < like.shape[1]):
         raise UserError(
-            f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; expected the same net, "
-            "conditions and labels"
+            f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; "
+            "expected the same net, conditions and labels"
         )
     return F.pad(value, [0, 0] * (value.ndim - 2) + [0, like.shape[1] - value.shape[1]])

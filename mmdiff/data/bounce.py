@@ -1,0 +1,120 @@
+"""Captioned clips drawn by code, with the exact truth: one shape moves straight on and bounces off the walls.
+
+Clip `index` of a `seed` is always the same, at any size and frame rate, so nothing has to be stored.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from mmdiff import counter
+from mmdiff.data.library import Cache
+from mmdiff.data.shapes import COLOURS, SHAPES, coverage
+
+DIRECTIONS = {  # name -> right, down
+    "right": (1.0, 0.0),
+    "left": (-1.0, 0.0),
+    "down": (0.0, 1.0),
+    "up": (0.0, -1.0),
+    "down and right": (math.sqrt(0.5), math.sqrt(0.5)),
+    "up and left": (-math.sqrt(0.5), -math.sqrt(0.5)),
+}
+SPEEDS = {"slowly": 0.2, "fast": 0.5}  # shorter sides a second
+RADIUS = 0.17  # of the shorter side
+_REACH = 1.1 * RADIUS  # the farthest corner of any shape
+
+
+def columns(seed: int, index: int) -> dict[str, Any]:
+    """What `truth` says of a clip, and where its shape starts: `x` and `y`, 0 to 1 from wall to wall."""
+    number = counter.key(seed, "bounce", index)
+    number, colour = divmod(number, len(COLOURS))
+    number, shape = divmod(number, len(SHAPES))
+    number, direction = divmod(number, len(DIRECTIONS))
+    words = (
+        list(COLOURS)[colour],
+        SHAPES[shape],
+        list(DIRECTIONS)[direction],
+        list(SPEEDS)[number % len(SPEEDS)],
+    )
+    start = {axis: counter.uniform(seed, f"bounce {axis}", index) for axis in ("x", "y")}
+    return truth(*words) | start
+
+
+def truth(colour: str, shape: str, direction: str, speed: str) -> dict[str, Any]:
+    """The columns of a clip with these properties: `text`, `colour`, `shape`, `direction`, `speed`."""
+    article = "an" if colour[0] in "aeiou" else "a"
+    text = f"{article} {colour} {shape} moving {direction} {speed}"
+    return {"text": text, "colour": colour, "shape": shape, "direction": direction, "speed": speed}
+
+
+def path(
+    known: dict[str, Any], size: tuple[int, int], times: Float[np.ndarray, " f"]
+) -> Float[np.ndarray, "f 2"]:
+    """The law: where the centre is, in pixels from the left and the top, at times in seconds.
+
+    The shape moves straight on with its speed, and each wall that it touches turns it back.
+    """
+    side, centres = min(size), []
+    for axis, begin, way in zip(size, (known["x"], known["y"]), DIRECTIONS[known["direction"]], strict=True):
+        room = axis - 2 * _REACH * side
+        travelled = begin * room + way * SPEEDS[known["speed"]] * side * times
+        folded = np.mod(travelled, 2 * room)
+        centres.append(_REACH * side + np.minimum(folded, 2 * room - folded))
+    return np.stack(centres, -1)
+
+
+def clip(
+    seed: int, index: int, size: tuple[int, int], frames: int, fps: Fraction
+) -> tuple[UInt8[np.ndarray, "f h w 3"], dict[str, Any]]:
+    """Clip `index`, of `size` pixels (width, height), and its columns."""
+    known = columns(seed, index)
+    colour = np.array(COLOURS[known["colour"]], np.float32)
+    pictures = []
+    for centre in path(known, size, np.arange(frames) / float(fps)):
+        ink = coverage(known["shape"], (float(centre[0]), float(centre[1])), RADIUS * min(size), size)[
+            ..., None
+        ]
+        pictures.append(np.round(255 + (colour - 255) * ink).astype(np.uint8))
+    return np.stack(pictures), known
+
+
+class Bounce:
+    """The first `length` clips of a seed, with the interface of `Library`."""
+
+    def __init__(
+        self,
+        seed: int,
+        length: int,
+        size: tuple[int, int],
+        frames: int,
+        fps: Fraction,
+        cache_mb: int = 2048,
+    ) -> None:
+        self.seed, self.length = seed, length
+        self.size, self.frames, self.fps = size, frames, fps
+        self._cache = Cache(cache_mb)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def name(self, index: int) -> str:
+        """What messages call the clip."""
+        return f"bounce {index} of seed {self.seed}"
+
+    def columns(self, index: int) -> dict[str, Any]:
+        """The truth about a clip."""
+        return columns(self.seed, index)
+
+    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 f h w"], dict[str, Any]]:
+        if not 0 <= index < self.length:
+            raise IndexError(index)
+        return self._cache.get(index, self._draw), self.columns(index)
+
+    def _draw(self, index: int) -> Tensor:
+        frames = clip(self.seed, index, self.size, self.frames, self.fps)[0]
+        return torch.from_numpy(frames).permute(3, 0, 1, 2)

@@ -1,0 +1,77 @@
+"""Clips that move by a known law."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from mmdiff.data import bounce
+from mmdiff.metrics.shapes import judge
+
+SIZE, FPS = (48, 32), Fraction(8)
+
+
+def simulated(known, size, frames: int, fps: Fraction) -> np.ndarray:
+    """The path by a thousand small steps a frame, turned at every wall: nothing of the closed form."""
+    margin, side = 1.1 * bounce.RADIUS * min(size), min(size)
+    at = [margin + known[axis] * (length - 2 * margin) for axis, length in zip("xy", size, strict=True)]
+    speed = [way * bounce.SPEEDS[known["speed"]] * side for way in bounce.DIRECTIONS[known["direction"]]]
+    found, step = [], 1 / float(fps) / 1000
+    for _ in range(frames):
+        found.append(list(at))
+        for _ in range(1000):
+            for axis in (0, 1):
+                at[axis] += speed[axis] * step
+                if not margin <= at[axis] <= size[axis] - margin:
+                    speed[axis] *= -1
+                    at[axis] += 2 * speed[axis] * step
+    return np.array(found)
+
+
+@pytest.mark.parametrize("index", range(6))
+def test_the_law_is_that_of_a_ball_between_walls(index):
+    known = bounce.columns(0, index)
+    path = bounce.path(known, SIZE, np.arange(24) / 8)
+    np.testing.assert_allclose(path, simulated(known, SIZE, 24, FPS), atol=0.15)
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_every_frame_shows_the_shape_where_the_law_says(index):
+    frames, known = bounce.clip(0, index, (32, 32), 12, FPS)
+    path = bounce.path(known, (32, 32), np.arange(12) / 8)
+    for frame, (x, y) in zip(frames, path, strict=True):
+        seen = judge(torch.from_numpy(frame))
+        assert (seen.colour, seen.shape) == (known["colour"], known["shape"])
+        ink = 255 * 3 - frame.astype(float).sum(-1)
+        across, down = (np.arange(32) + 0.5, np.arange(32) + 0.5)
+        assert abs((ink.sum(0) * across).sum() / ink.sum() - x) < 0.6
+        assert abs((ink.sum(1) * down).sum() / ink.sum() - y) < 0.6
+
+
+def test_a_clip_is_the_same_at_another_rate_and_size():
+    slow, known = bounce.clip(3, 5, (32, 32), 8, Fraction(4))
+    fast, _ = bounce.clip(3, 5, (32, 32), 16, Fraction(8))
+    assert (slow == fast[::2]).all()
+    wide = bounce.path(known, (64, 64), np.arange(8) / 4)
+    np.testing.assert_allclose(wide, 2 * bounce.path(known, (32, 32), np.arange(8) / 4))
+
+
+def test_all_words_are_as_frequent_and_the_source_keeps_its_clips():
+    source = bounce.Bounce(0, 3000, (16, 16), 4, FPS)
+    seen = [source.columns(i) for i in range(3000)]
+    for key, names in (("direction", bounce.DIRECTIONS), ("speed", bounce.SPEEDS)):
+        counts = [sum(row[key] == name for row in seen) for name in names]
+        assert min(counts) > 0.8 * 3000 / len(names)
+    packed, row = source[7]
+    assert packed.shape == (3, 4, 16, 16)
+    assert packed.dtype == torch.uint8
+    assert row == seen[7]
+    assert source[7][0] is packed
+    assert row[
+        "text"
+    ] == f"{'an' if row['colour'] == 'orange' else 'a'} {row['colour']} {row['shape']} moving " + (
+        f"{row['direction']} {row['speed']}"
+    )
+    with pytest.raises(IndexError):
+        source[3000]
