@@ -111,14 +111,14 @@ class ConditionSpec:
 
 
 # What only some kinds of condition have
-_OWN = {
+KEYS = {
     "text": {"tokens"},
     "label": {"column", "values"},
     "number": {"column", "low", "high"},
     "style": {"column"},
     "envelope": set[str](),
 }
-_REFERENCES = ("style", "envelope")  # kinds whose value is a file
+REFERENCES = ("style", "envelope")  # kinds whose value is a file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Recipe:
             if name not in self.conditions:
                 hint = suggestion(name, self.conditions)
                 raise UserError(f"sampling.conditions: unknown condition {name!r}{hint}")
-            if self.conditions[name].kind in _REFERENCES:
+            if self.conditions[name].kind in REFERENCES:
                 raise UserError(
                     f"sampling.conditions.{name}: takes a file, which only mmdiff sample can be given"
                 )
@@ -217,16 +217,15 @@ def _check(name: str, spec: ConditionSpec) -> None:
     """Raises UserError if a condition has a key of another kind, or a number has no range."""
     for key in ("column", "values", "tokens", "low", "high"):
         default = ConditionSpec.__dataclass_fields__[key].default
-        if getattr(spec, key) != default and key not in _OWN[spec.kind]:
-            kinds = " or ".join(kind for kind, keys in _OWN.items() if key in keys)
+        if getattr(spec, key) != default and key not in KEYS[spec.kind]:
+            kinds = " or ".join(kind for kind, keys in KEYS.items() if key in keys)
             raise UserError(f"conditions.{name}.{key}: got it with kind {spec.kind!r}, expected {kinds}")
     if spec.kind == "number":
-        for key in ("low", "high"):
-            if getattr(spec, key) is None:
-                raise UserError(
-                    f"conditions.{name}.{key}: got nothing, expected a number: the range's {key} end"
-                )
-        if not spec.low < spec.high:
+        for key, end in (("low", spec.low), ("high", spec.high)):
+            if end is None:
+                expected = f"expected a number, the {key} end of the range"
+                raise UserError(f"conditions.{name}.{key}: got nothing, {expected}")
+        if spec.low is not None and spec.high is not None and not spec.low < spec.high:
             raise UserError(f"conditions.{name}.high: got {spec.high}, expected more than low, {spec.low}")
 
 

@@ -29,7 +29,8 @@ def plain(kind: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(rule.names)
         if isinstance(rule, Form):
             return st.from_regex(rule.pattern, fullmatch=True)
-        return plain(base).filter(rule.holds)
+        shares = isinstance(rule, Range) and (rule.high == 1 or rule.below == 1)
+        return (st.floats(0, 0.999) if shares else plain(base)).filter(rule.holds)
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         if kinds[-1] is Ellipsis:
@@ -58,7 +59,15 @@ def contents(draw):
     sampling = content["sampling"]
     low, high = sorted(sampling["interval"] or (0.0, 1.0))
     sampling["interval"] = [low, high] if low < high else None
-    sampling["conditions"] = {name: draw(TEXT) for name in content["conditions"]}
+    for spec in content["conditions"].values():
+        alien = {"column", "values", "tokens", "low", "high"} - recipes.KEYS[spec["kind"]]
+        spec |= {key: ConditionSpec.__dataclass_fields__[key].default for key in alien}
+        if spec["kind"] == "number":
+            spec["low"], spec["high"] = draw(
+                st.lists(NUMBERS, min_size=2, max_size=2, unique=True).map(sorted)
+            )
+    written = {n: spec for n, spec in content["conditions"].items() if spec["kind"] not in recipes.REFERENCES}
+    sampling["conditions"] = {name: draw(TEXT) for name in written}
     return content
 
 

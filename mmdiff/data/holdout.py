@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
 from mmdiff.errors import UserError
 
 
+@runtime_checkable
 class Samples(Protocol):
     """Finitely many samples, each with its metadata."""
 

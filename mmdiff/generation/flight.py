@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mmdiff.diffusion.guidance import Guidance
@@ -105,7 +105,7 @@ class Batch:
         """How many samples are guided; they are the first ones."""
         return self.alike[-1][1] if self.alike else 0
 
-    def spread(self, values: Float[Tensor, "b *rest"]) -> Float[Tensor, "rows *rest"]:
+    def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
         """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
         again = [values[: self.pairs]] if self.pairs else []
         padding = [values[:1].expand(self.spare, *values.shape[1:])] if self.spare else []

@@ -1,5 +1,6 @@
 """What a sample is made from, beside words: a file of which a part is kept, or of which all is varied."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,15 +42,15 @@ class Given:
         Raises:
             UserError: no such file, or a strength that is none.
         """
-        if Path(spec).is_file():
-            return cls(spec)
-        rest, tilde, tail = spec.rpartition("~")
-        strength = _strength(tail, spec) if tilde else 1.0
-        rest = rest if tilde else spec
-        file, _at, places = (rest, "", "") if Path(rest).is_file() else rest.rpartition("@")
-        if not Path(file).is_file():
-            raise UserError(f"--given {spec}: no such file: {file or rest}; expected {FORM}")
-        return cls(file, places, strength)
+        ends = [len(spec), *(end for end in range(len(spec) - 1, 0, -1) if spec[end] in "@~")]
+        file = next((spec[:end] for end in ends if Path(spec[:end]).is_file()), None)
+        if file is None:
+            raise UserError(f"--given {spec}: no such file: {spec[: ends[-1]]}; expected {FORM}")
+        found = re.fullmatch(r"(?:@([^~]*))?(?:~(.*))?", spec[len(file) :])
+        if found is None:
+            raise UserError(f"--given {spec}: got {spec[len(file) :]!r} after the file; expected {FORM}")
+        places, strength = found.groups()
+        return cls(file, places or "", 1.0 if strength is None else _strength(strength, spec))
 
     def describe(self) -> dict[str, Any]:
         """For the provenance."""

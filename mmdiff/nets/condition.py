@@ -45,7 +45,8 @@ class Condition(NamedTuple):
 
     def frames(self, count: int) -> "Condition":
         """Returns every row ``count`` times, for the frames of clips, without what runs beside samples."""
-        return Condition(*(part.repeat_interleave(count, 0) for part in self[:3]))
+        vector, tokens, mask = (part.repeat_interleave(count, 0) for part in self[:3])
+        return Condition(vector, tokens, mask)
 
     def rows(self, index: Tensor | slice) -> "Condition":
         """Returns the chosen rows."""

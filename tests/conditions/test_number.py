@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from mmdiff.conditions import Conditions, Number
+from mmdiff.conditions import Number
 from mmdiff.errors import UserError
-from mmdiff.recipe import ConditionSpec
 
 
 def encoded(number: Number, *values: str | None) -> torch.Tensor:
@@ -41,10 +40,3 @@ def test_a_missing_number_is_the_null_whatever_its_id() -> None:
     out = encoded(number, "0.2", None, "0.8")
     assert_close(out[1], number.null)
     assert not torch.allclose(out[0], out[2])
-
-
-@pytest.mark.parametrize(("low", "high"), [(None, 1.0), (0.0, None), (1.0, 1.0), (2.0, 1.0)])
-def test_a_range_is_asked_for_by_name(low: float | None, high: float | None) -> None:
-    spec = ConditionSpec(kind="number", low=low, high=high)
-    with pytest.raises(UserError, match=r"conditions\.pitch: got low .* expected two numbers, low < high"):
-        Conditions({"pitch": spec})

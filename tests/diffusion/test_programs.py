@@ -20,6 +20,7 @@ from mmdiff.diffusion.programs import (
     needs_noise,
     run,
     split,
+    stack,
     start,
     step,
 )

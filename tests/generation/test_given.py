@@ -101,7 +101,7 @@ def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, ph
     with pytest.raises(UserError, match=r"copy\.png: has changed"):
         regenerate(provenance, run)
     copy.unlink()
-    with pytest.raises(UserError, match=r"copy\.png: no such file"):
+    with pytest.raises(UserError, match=r"no such file: .*copy\.png"):
         regenerate(provenance, run)
     with pytest.raises(UserError, match="'given' is"):
         regenerate(provenance | {"given": {"file": "x"}}, run)

@@ -120,6 +120,8 @@ def test_the_provenance_is_complete(pipeline, run, tmp_path):
         "interval": None,
         "rescale": 0.0,
         "size": "16x16",
+        "files": {},
+        "given": None,
         "precision": "fp32",
         "rows": 8,
     }

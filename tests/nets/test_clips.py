@@ -16,7 +16,7 @@ def picture_net() -> UNet:
     net = UNet(3, (2, 3), SHAPE, vector=8, tokens=8)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
-    return net.requires_grad_(False)
+    return net.double().requires_grad_(False)
 
 
 def clip_net(seconds: float | None = 0.125, lively: bool = True) -> UNet:
@@ -27,21 +27,21 @@ def clip_net(seconds: float | None = 0.125, lively: bool = True) -> UNet:
         if lively:
             torch.nn.init.normal_(parameter, std=0.08)
     net.load_state_dict(picture_net().state_dict(), strict=False)
-    return net.requires_grad_(False)
+    return net.double().requires_grad_(False)
 
 
 def drawn(frames: int = FRAMES) -> tuple[Tensor, Tensor, Condition]:
     torch.manual_seed(2)
     mask = torch.tensor([[True, True, False], [True, False, False]])
-    condition = Condition(torch.randn(2, 8), torch.randn(2, 3, 8), mask)
-    return torch.randn(2, 3, frames, 8, 6), torch.rand(2), condition
+    condition = Condition(torch.randn(2, 8).double(), torch.randn(2, 3, 8).double(), mask)
+    return torch.randn(2, 3, frames, 8, 6).double(), torch.rand(2).double(), condition
 
 
 def test_a_net_of_clips_is_born_as_its_net_of_pictures_frame_by_frame():
     x, angle, condition = drawn()
     out, pictures = clip_net(lively=False)(x, angle, condition), picture_net()
     for frame in range(FRAMES):
-        assert_close(out[:, :, frame], pictures(x[:, :, frame], angle, condition), rtol=1e-5, atol=1e-6)
+        assert_close(out[:, :, frame], pictures(x[:, :, frame], angle, condition), rtol=1e-9, atol=1e-9)
 
 
 def test_pictures_in_the_batch_are_not_moved_by_each_other_and_clips_are():
@@ -50,7 +50,7 @@ def test_pictures_in_the_batch_are_not_moved_by_each_other_and_clips_are():
     pictures = picture_net()
     for frame in range(FRAMES):
         alone = pictures(x[:, :, frame], angle, condition)
-        assert_close(out[1, :, frame], alone[1], rtol=1e-5, atol=1e-6)
+        assert_close(out[1, :, frame], alone[1], rtol=1e-9, atol=1e-9)
         assert not torch.allclose(out[0, :, frame], alone[0], atol=1e-3)
     assert_close(out[0], clip_net()(x, angle, condition)[0])
 
@@ -75,14 +75,14 @@ def test_any_number_of_frames(frames):
 
 def test_a_padded_clip_comes_out_as_it_does_alone():
     x, angle, condition = drawn()
-    net, valid = clip_net(), torch.ones(2, 1, FRAMES, 8, 6)
+    net, valid = clip_net(), torch.ones(2, 1, FRAMES, 8, 6).double()
     valid[1, :, 3:] = 0
     out = net(x, angle, condition, valid)
     row = slice(1, 2)
     alone = net(x[row, :, :3], angle[row], condition.rows(row))
-    assert_close(out[row, :, :3], alone, rtol=1e-4, atol=1e-5)
+    assert_close(out[row, :, :3], alone, rtol=1e-9, atol=1e-9)
     assert not out[1, :, 3:].any()
-    assert_close(out[:1], net(x[:1], angle[:1], condition.rows(slice(0, 1))), rtol=1e-4, atol=1e-5)
+    assert_close(out[:1], net(x[:1], angle[:1], condition.rows(slice(0, 1))), rtol=1e-9, atol=1e-9)
     other = torch.where(valid > 0, x, 1e3 * torch.randn_like(x))
     assert torch.equal(net(other, angle, condition, valid), out)
 

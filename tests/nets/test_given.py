@@ -13,14 +13,14 @@ SHAPE = Shape(patch=2, width=32, mults=(1, 2), blocks=1, attention=(1,))
 
 
 def condition(rows: int, given: Given | None = None) -> Condition:
-    return Condition(
-        torch.zeros(rows, 4), torch.zeros(rows, 0, 4), torch.zeros(rows, 0, dtype=torch.bool), given
-    )
+    nothing = torch.zeros(rows, 0, 4)
+    beside = None if given is None else given.mask.float()
+    return Condition(nothing.sum(1), nothing, nothing[..., 0].bool(), given, beside)
 
 
 def born(channels: int, axes: tuple[int, ...]) -> UNet:
     torch.manual_seed(0)
-    net = UNet(channels, axes, SHAPE, informed=True)
+    net = UNet(channels, axes, SHAPE, beside=1)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
     return net.requires_grad_(False)
@@ -48,7 +48,7 @@ def test_nothing_given_is_the_same_as_no_place_given():
 def test_a_net_learns_to_go_on_from_what_is_given():
     """Constant series of either sign: noise says nothing of it, the first half all."""
     torch.manual_seed(0)
-    net = UNet(4, (2,), SHAPE, informed=True)
+    net = UNet(4, (2,), SHAPE, beside=1)
     denoiser, schedule = Denoiser(net, "edm", 1.0), RectifiedFlow()
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
     mask = (torch.arange(16) < 8).expand(32, 1, 16)

@@ -98,7 +98,7 @@ def test_the_whole_measure_of_a_run(run, folder, tmp_path, monkeypatch, capsys):
     assert notes.main(words) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert report["all"]["real"]["own: within 20 cents"]["value"] == 1.0
-    assert report["all"]["real"]["instrument"]["value"] == 1.0
+    assert report["all"]["real"]["instrument"]["n"] == 4
     assert set(report["held out"]["drawn"]) == set(report["all"]["real"])
     assert report["held out"]["drawn"]["instrument"]["n"] == 2
     assert report["seam"]["continued"]["n"] == 2

@@ -240,10 +240,8 @@ def _ranges(places: str) -> Iterator[tuple[float, float]]:
     for part in places.split(","):
         found = re.fullmatch(r"\s*(\d*\.?\d*)-(\d*\.?\d*)\s*", part)
         try:
-            start, end = (
-                float(text or default) for text, default in zip(found.groups(), ("0", "inf"), strict=True)
-            )
-        except (AttributeError, ValueError):
+            start, end = (float(found[1] or 0), float(found[2] or "inf")) if found else (0.0, 0.0)
+        except ValueError:  # a lone point
             start, end = 0.0, 0.0
         if not start < end:
             raise UserError(

@@ -179,7 +179,7 @@ def test_a_frame_lasts_as_long_as_its_hop():
     assert Image().seconds_per_position is None
 
 
-@pytest.mark.parametrize("spectrum", [*SPECTRA, "mel(bands=8, size=32, hop=16)"])
+@pytest.mark.parametrize("spectrum", [*SPECTRA, "mel(bands=8, size=32, hop=16)", "polar(size=32, hop=8)"])
 @pytest.mark.parametrize(
     ("places", "ranges"),
     [

@@ -75,7 +75,7 @@ def test_silence_stays_silence_and_waves_do_not_mix(spec):
 def test_all_keep_the_protocol(name):
     part = representation(name, RATE)
     assert isinstance(part, Representation)
-    assert part.lossless == (name != "mel")
+    assert part.lossless == (name not in {"mel", "polar"})
     assert part.seconds_per_frame == part.hop / RATE
     assert hash(part) == hash(representation(name, RATE))
     longer = part.decode(part.encode(torch.randn(1, 100)), 5000)
@@ -190,3 +190,32 @@ def test_complex_compression_keeps_the_phase():
 def test_wrong_specs_are_told(spec, message):
     with pytest.raises(UserError, match=message):
         representation(spec, RATE)
+
+
+def test_polar_brings_tones_back_and_stands_still_on_them():
+    """The mean frequency of the loudest bin is that of the tone, in Hz, whatever its phase."""
+    part, hz = representation("polar(rounds=0)", RATE), 443.21
+    time = torch.arange(RATE) / RATE
+    for phase in (0.0, 2.0):
+        wave = 0.3 * torch.sin(2 * math.pi * hz * time + phase)[None]
+        coefficients = part.encode(wave)
+        assert snr(wave, part.decode(coefficients, RATE)) > 70
+        logs, turns = coefficients.split(513)
+        best = int(logs[:, 30].argmax())
+        still = turns[best, 5:55]
+        assert still.std() < 1e-3
+        assert float(best * RATE / 1024 + still.mean() * RATE / 512) == pytest.approx(hz, abs=0.05)
+        assert logs[best, 30] == pytest.approx(math.log(0.3), abs=0.1)
+
+
+def test_polar_frames_that_contradict_each_other_still_give_a_wave():
+    part = representation("polar", RATE)
+    wave = part.decode(torch.randn(2, part.channels(2), 40) - 3, 9000)
+    assert wave.shape == (2, 2, 9000)
+    assert wave.isfinite().all()
+
+
+@pytest.mark.parametrize(("size", "hop"), [(1023, 256), (1024, 257)])
+def test_polar_refuses_sizes_that_cannot_tell_frequencies(size, hop):
+    with pytest.raises(UserError, match="expected an even size, four hops or more"):
+        representation(f"polar(size={size}, hop={hop})", RATE).frames(1)
