@@ -10,8 +10,9 @@ from torch import Tensor
 
 from mmdiff.errors import UserError
 from mmdiff.evaluation import features, pictures, sounds
+from mmdiff.evaluation.alike import Raw
 from mmdiff.evaluation.measure import Row, compare
-from mmdiff.evaluation.real import Raw, Real, choose, source_of
+from mmdiff.evaluation.real import Real, choose, source_of
 from mmdiff.evaluation.report import Report
 from mmdiff.generation.engine import Engine
 from mmdiff.generation.model import guidance_of
@@ -133,7 +134,7 @@ def _judged_sounds(
     if column is not None:
         found = [row.get(column) for row in real.columns]
         asked = torch.tensor(
-            [torch.nan if value is None or not _is_number(value) else value for value in found]
+            [torch.nan if value is None or not _is_number(value) else float(value) for value in found]
         )
     twins = sounds.Sounds(real.twins, rate, asked)
     lines = sounds.measures(asked is not None, embeddings)

@@ -66,8 +66,9 @@ def compare(
     """Judges what was drawn beside its floor and its ceilings.
 
     The floor is what real samples get: the twins where each is judged for itself or by what was asked, else
-    the others, judged as if they had been drawn. The ceilings are the sets of that name, in place of what was
-    drawn; and, where it means anything, "shuffled": each drawn sample beside the twin of another.
+    the others, judged as if they had been drawn. Since they are like the twins, a distance of sets can come
+    out a little below 0, as it would for a perfect model. The ceilings are the sets of that name, in place of
+    what was drawn; and, where it means anything, "shuffled": each drawn sample beside the twin of another.
 
     Args:
         measures: the lines.

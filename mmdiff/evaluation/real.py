@@ -16,15 +16,14 @@ from mmdiff.data.scan import scan
 from mmdiff.data.shapes import Shapes
 from mmdiff.data.tones import Tones
 from mmdiff.errors import UserError
+from mmdiff.evaluation.alike import Alike, Raw
 from mmdiff.generation.model import Model
 from mmdiff.modalities import Modality
-from mmdiff.recipe import ConditionSpec, Recipe, pixels
+from mmdiff.recipe import Recipe, pixels
 
 DEFAULT, FEWEST = 100, 4  # samples; with fewer than four there is no interval
 _SPOKEN = ("text", "label", "number")  # kinds of condition whose value a metadata column holds
-_POOL = 2000  # samples among which the others are looked for
-
-Raw = Mapping[str, str]
+_POOL = 10_000  # samples among which the others are looked for
 
 
 @runtime_checkable
@@ -109,20 +108,33 @@ def choose(source: Source, called: str, recipe: Recipe, model: Model, n: int | N
     order = iter(counter.permutation(seed, "twins", size=len(source)))
     twins = list(reader.read(order, count))
     asked = [reader.asked(index) for index, _ in twins]
-    pool = {index: reader.asked(index) for index in itertools.islice(order, _POOL)}
-    others = [window for raw in asked if (window := reader.nearest(raw, pool)) is not None]
-    if min(len(twins), len(others)) < count:
-        first = f"; the first: {reader.rejected[0]}" if reader.rejected else ""
+    others = _others(reader, asked, list(itertools.islice(order, _POOL)), recipe)
+    count = min(len(twins), len(others)) if n is None else count
+    if min(len(twins), len(others)) < count or count < FEWEST:
+        first = f"; the first: {rejected[0]}" if (rejected := list(reader.rejected.values())) else ""
         raise UserError(
             f"{called}: not enough {noun} can be used for {count} twins and as many others{first}"
         )
     return Real(
-        torch.stack([window for _, window in twins]),
-        torch.stack(others),
-        asked,
-        [source.columns(index) for index, _ in twins],
-        reader.rejected,
+        torch.stack([window for _, window in twins[:count]]),
+        torch.stack(others[:count]),
+        asked[:count],
+        [source.columns(index) for index, _ in twins[:count]],
+        list(reader.rejected.values()),
     )
+
+
+def _others(reader: "_Reader", twins: Sequence[Raw], pool: Sequence[int], recipe: Recipe) -> list[Tensor]:
+    """For each twin in turn the usable sample that shares most with it and is not taken yet."""
+    numbers = [name for name, spec in recipe.conditions.items() if spec.kind == "number"]
+    alike, taken, found = Alike([reader.asked(index) for index in pool], numbers), set[int](), list[Tensor]()
+    for twin in twins:
+        near = (pool[place] for place in alike.order(twin))
+        free = (index for index in near if index not in taken and index not in reader.rejected)
+        for index, window in reader.read(free, 1):
+            taken.add(index)
+            found.append(window)
+    return found
 
 
 def _count(there: int, called: str, noun: str, n: int | None) -> int:
@@ -147,7 +159,7 @@ class _Reader:
     recipe: Recipe
     model: Model
     seed: int
-    rejected: list[str] = field(default_factory=list)
+    rejected: dict[int, str] = field(default_factory=dict)
 
     def read(self, order: Iterator[int], count: int) -> Iterator[tuple[int, Tensor]]:
         """The first usable ones, each with its index."""
@@ -158,20 +170,11 @@ class _Reader:
             try:
                 packed, _ = self.source[index]
             except BadFile as error:
-                self.rejected.append(str(error))
+                self.rejected[index] = str(error)
                 continue
             place = counter.uniform(self.seed, "window", index)
             yield index, self.model.modality.window(packed, place)[0]
             count -= 1
-
-    def nearest(self, twin: Raw, pool: dict[int, Raw]) -> Tensor | None:
-        """The usable sample of a pool that shares most with a twin; it leaves the pool. None: it is empty."""
-        while pool:
-            best = max(pool, key=lambda index: likeness(twin, pool[index], self.recipe.conditions))
-            del pool[best]
-            for _, window in self.read(iter([best]), 1):
-                return window
-        return None
 
     def asked(self, index: int) -> Raw:
         """The conditions of a sample. Raises UserError for one that the run does not know."""
@@ -186,16 +189,3 @@ class _Reader:
         except UserError as error:
             raise UserError(f"{self.source.name(index)}: {error}") from None
         return found
-
-
-def likeness(a: Raw, b: Raw, specs: Mapping[str, ConditionSpec]) -> float:
-    """How many conditions two samples share; numbers share a part, the more the nearer they are."""
-    return sum(_shared(a.get(name), b.get(name), spec) for name, spec in specs.items())
-
-
-def _shared(one: str | None, other: str | None, spec: ConditionSpec) -> float:
-    if one is None or other is None:
-        return 0.0
-    if spec.kind != "number" or spec.low is None or spec.high is None:
-        return float(one == other)
-    return 1 - abs(float(one) - float(other)) / (spec.high - spec.low)

@@ -13,7 +13,7 @@ from mmdiff.metrics.intervals import Figure
 _NAME, _CELL = 25, 17  # characters of the columns of the table: 110 with five cells
 _LEGEND = (
     "Under each figure its 95 % interval over samples. generated: drawn with the conditions of real samples.",
-    "floor: other real samples in their place, or the real ones themselves; no model needs to be better.",
+    "floor: real samples in their place, these themselves or the most alike of others; no model needs more.",
     "Ceilings, which a model must stay clear of: {ceilings} in their place; shuffled, each judged by",
     "what was asked of another.",
 )
@@ -113,10 +113,12 @@ def span(figure: Figure) -> str:
 
 
 def number(value: float) -> str:
-    """At most seven characters: about three digits, k for thousands and M for millions."""
+    """At most six characters and a sign: about three digits, k for thousands and M for millions."""
     size = abs(value)
-    for one, unit in ((1e6, "M"), (1e3, "k")):
-        if size >= 0.9995 * one:  # what three digits would round up to it
+    if not size:
+        return "0"
+    for least, one, unit in ((999_500, 1e6, "M"), (9_999.5, 1e3, "k")):  # what is rounded up to it is it
+        if size >= least:
             return f"{value / one:.3g}{unit}"
     decimals = 3 if size < 1 else 2 if size < 10 else 1 if size < 100 else 0
     return f"{value:.{decimals}f}"

@@ -131,7 +131,10 @@ def test_samples_that_are_not_finite_are_counted(sounding, monkeypatch):
         (["--data", "nowhere"], "nowhere does not exist; expected a folder or a tar archive"),
         (["-n", "3"], "-n 3: expected 4 or more"),
         (["-n", "21"], "-n 21: expected at most 20, half of the 40 sounds of tones made by code"),
-        (["--pitch", "pich"], "--pitch pich: no sample has a number in that column; did you mean 'pitch'?"),
+        (
+            ["--pitch", "pitche"],
+            "--pitch pitche: no sample has a number in that column; did you mean 'pitch'?",
+        ),
     ],
 )
 def test_wrong_wishes_are_one_line(capsys, sounding, tmp_path, monkeypatch, words, says):

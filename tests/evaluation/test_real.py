@@ -1,12 +1,14 @@
 import json
+import math
 
 import pytest
 import torch
 
 from mmdiff.data import soundfiles, tones
 from mmdiff.errors import UserError
+from mmdiff.evaluation.alike import Alike
 from mmdiff.evaluation.evaluate import pitch_column
-from mmdiff.evaluation.real import choose, likeness, source_of
+from mmdiff.evaluation.real import choose, source_of
 from mmdiff.generation.model import build
 from mmdiff.recipe import ConditionSpec, Data, Diffusion, Net, Recipe, Training
 
@@ -80,20 +82,28 @@ def test_others_share_more_with_their_twin_than_chance(model):
     assert sum(near) >= 8
 
 
-def test_likeness_counts_conditions_and_how_near_numbers_are():
-    specs = RECIPE.conditions
-    note = {"timbre": "bell", "pitch": "60"}
-    assert likeness(note, note, specs) == 2
-    assert likeness(note, {"timbre": "sine", "pitch": "60"}, specs) == 1
-    assert likeness(note, {"timbre": "bell", "pitch": "65"}, specs) == pytest.approx(1.9)
-    assert likeness(note, {}, specs) == 0
+def test_rare_things_in_common_count_most_and_numbers_by_how_near_they_are():
+    rows = [{"text": f"thing {i}", "style": "ab"[i % 2], "pitch": str(i)} for i in range(20)]
+    alike = Alike(rows, ["pitch"])
+    assert alike.order({"text": "thing 7", "style": "a"})[0] == 7
+    assert alike.order({"pitch": "11.8"})[:3] == [12, 11, 13]
+    assert set(alike.order({"style": "b"})[:10]) == set(range(1, 20, 2))
+    assert alike.shared({"text": "thing 7"}).tolist() == pytest.approx(
+        [math.log(20) * (i == 7) for i in range(20)]
+    )
+    assert alike.shared({}).tolist() == alike.shared({"mood": "sad"}).tolist() == [0.0] * 20
+    assert alike.order({"pitch": "100"})[0] == 19
+    assert Alike([{}, *rows], ["pitch"]).order({"pitch": "0"})[-1] == 0
 
 
 def test_a_broken_file_is_named_and_passed_over(model, folder):
     for seed in range(6):
         real = chosen(model, folder, n=5, seed=seed)
         assert len(real.twins) == len(real.others) == 5
+        assert len(real.rejected) <= 1
         assert all("bad.wav" in line for line in real.rejected)
+    (folder / "0.wav").write_bytes(b"no sound")
+    assert len(chosen(model, folder).twins) == 4  # of nine
 
 
 @pytest.mark.parametrize(

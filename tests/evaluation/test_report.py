@@ -45,19 +45,20 @@ def test_json_has_every_figure(tmp_path):
     assert "shuffled" not in told["measures"]["one"]
     assert told["notes"] == ["a note"]
     page = paths[1].read_text()
-    assert "| one | cents, lower is better | **-0.012** (-1.23k to 999k) |" in page
+    assert "| one | cents, lower is better | **-0.012** (-1234 to 999k) |" in page
     assert page.startswith("# runs/x: 9 sounds of 1.0s beside notes.tar\n")
 
 
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (0.0, "0.000"),
+        (0.0, "0"),
         (-0.0123, "-0.012"),
         (1.234, "1.23"),
         (12.34, "12.3"),
         (123.4, "123"),
-        (999.7, "1k"),
+        (999.7, "1000"),
+        (-1234.5, "-1234"),
         (12345, "12.3k"),
         (999_900, "1M"),
         (1.5e6, "1.5M"),
