@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmdiff.commands.progress import shown
 from mmdiff.commands.verb import Verb, count, scale, seed
+from mmdiff.errors import UserError
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mmdiff.evaluation import evaluate
 
+    if args.out and args.out.exists() and not args.out.is_dir():
+        raise UserError(f"--out {args.out}: is a file, expected a folder")
     with shown("call") as progress:
         report = evaluate(
             args.run,

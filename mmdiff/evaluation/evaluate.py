@@ -20,6 +20,7 @@ from mmdiff.generation.pipeline import Pipeline, load, whole
 from mmdiff.generation.request import Request
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe, Sampling
+from mmdiff.run import versions
 
 PITCHES = ("midi", "pitch")  # columns that hold pitches as MIDI numbers, where a run is conditioned on them
 
@@ -66,7 +67,7 @@ def evaluate(  # noqa: PLR0913  each argument is a word of the command line
     drawn, broken = draw(pipeline, real.asked, sampling, seed, progress)
     rows = _JUDGES[modality.name](pipeline, drawn, real, seed, column, embeddings)
     facts = _facts(pipeline, sampling, called, len(drawn), seed)
-    return Report(facts, rows, _notes(recipe, real, broken, column))
+    return Report(facts, rows, _notes(recipe, real, called, broken, column))
 
 
 def draw(
@@ -191,12 +192,15 @@ def _facts(pipeline: Pipeline, sampling: Sampling, data: str, n: int, seed: int)
         "grid": sampling.grid,
         "steps": sampling.steps,
         "guidance": sampling.guidance,
+        "versions": versions(),
     }
 
 
-def _notes(recipe: Recipe, real: Real, broken: int, column: str | None) -> list[str]:
+def _notes(recipe: Recipe, real: Real, called: str, broken: int, column: str | None) -> list[str]:
     """What a reader must know beside the numbers."""
     notes = [f"pitches asked for: column {column}"] if column else []
+    if recipe.data.path is not None and Path(called).resolve() == Path(recipe.data.path).resolve():
+        notes.append("the run was trained on these: others judge it more sternly")
     if broken:
         notes.append(f"{broken} samples were not finite; they are judged as silence, or as black")
     if real.rejected:

@@ -91,6 +91,7 @@ def halves(
     The paper is The Annals of Statistics 17:1176. A random half of either set is left out again and again;
     what the other halves give spreads as the whole would in another experiment. A bootstrap does not serve
     here: it takes a row that it draws twice for two that are alike, and so moves every distance.
+    The interval is symmetric: that of a distance that cannot be negative may reach below 0.
 
     Args:
         x: one row for each independent thing.

@@ -146,6 +146,14 @@ def test_wrong_wishes_are_one_line(capsys, sounding, tmp_path, monkeypatch, word
     assert not (tmp_path / "out").exists()
 
 
+def test_a_report_goes_into_a_folder(capsys, sounding, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    capsys.readouterr()
+    assert cli.main(["eval", str(sounding), "-n", "4", "--out", str(tmp_path / "file")]) == 2
+    assert "file: is a file, expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_what_pictures_do_not_have_is_refused(capsys, drawing):
     for word in (["--pitch", "midi"], ["--embeddings"]):
         capsys.readouterr()
@@ -166,4 +174,6 @@ def test_a_run_on_a_folder_needs_data(capsys, tmp_path):
     assert cli.main(["eval", str(run)]) == 2
     assert "--data: got nothing, expected a folder or a tar of real pictures" in capsys.readouterr().err
     assert cli.main(["eval", str(run), "--data", str(folder)]) == 0
-    assert "4 pictures of 8x8" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "4 pictures of 8x8" in shown
+    assert "the run was trained on these" in shown
