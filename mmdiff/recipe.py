@@ -49,8 +49,9 @@ class Data:
     captions: str = "text"  # the metadata column used as caption
     alternatives: str | None = None  # a metadata column with a list of further captions
     alternative_share: Share = 0.0  # how often one of the alternatives is the caption
-    tags: str | None = None  # a metadata column with a list of words that may join the caption
-    tag_share: Share = 0.0  # how often one of the tags stands before or behind the caption
+    tags: str | None = None  # a metadata column with a list of words that go with the caption
+    phrases: tuple[str, ...] = ()  # what may be made of a caption, such as "{tag} of {text}" or "a {text}"
+    phrase_share: Share = 0.0  # how often one of the phrases is the caption; {tag} is one of the tags
     workers: Whole = 0  # processes that read ahead
     cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
     length: Count = 20_000  # samples of the sources "shapes" and "tones"

@@ -137,20 +137,22 @@ class Positions(Dataset[Parts]):
     def _caption(self, columns: Mapping[str, Any], position: int) -> str | None:
         data, seed = self.recipe.data, self.recipe.training.seed
 
-        def one(kind: str, column: str | None, share: float) -> str | None:
-            """One of the column's texts, in a share of the positions."""
-            found = columns.get(column) if column else None
-            found = [found] if isinstance(found, str) else found
-            if not found or counter.uniform(seed, kind, position) >= share:
+        def one(kind: str, texts: Sequence[str], share: float = 1.0) -> str | None:
+            """One of the texts, in a share of the positions."""
+            if not texts or counter.uniform(seed, kind, position) >= share:
                 return None
-            return str(found[int(counter.uniform(seed, f"which {kind}", position) * len(found))])
+            return str(texts[int(counter.uniform(seed, f"which {kind}", position) * len(texts))])
 
-        caption = one("alternative", data.alternatives, data.alternative_share) or columns.get("text")
-        tag = one("tag", data.tags, data.tag_share)
-        both = [part for part in (caption, tag) if part]
-        if counter.uniform(seed, "order", position) < 0.5:
-            both.reverse()
-        return " ".join(both) or None
+        def listed(column: str | None) -> Sequence[str]:
+            found = (columns.get(column) if column else None) or ()
+            return [found] if isinstance(found, str) else found
+
+        alternative = one("alternative", listed(data.alternatives), data.alternative_share)
+        text, tag = alternative or columns.get("text"), one("tag", listed(data.tags))
+        phrase = one("phrase", data.phrases, data.phrase_share)
+        if text and phrase and (tag or "{tag}" not in phrase):
+            return phrase.replace("{tag}", tag or "").replace("{text}", text)
+        return text or None
 
 
 def label(columns: Mapping[str, Any], column: str) -> str | None:

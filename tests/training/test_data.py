@@ -95,16 +95,18 @@ def test_alternative_captions_have_their_share(positions):
     assert data._caption({"text": "main", "tags": []}, 0) == "main"
 
 
-def test_tags_join_the_caption_on_either_side(positions):
+def test_captions_become_phrases_in_their_share(positions):
     data = positions(
-        "conditions.text.dropout=0", "data.alternative_share=0", "data.tags=tags", "data.tag_share=0.5"
+        *("conditions.text.dropout=0", "data.alternative_share=0", "data.tags=tags", "data.phrase_share=0.5"),
+        "data.phrases=['{tag} of {text}', 'a {text}']",
     )
     said = [data._caption({"text": "main", "tags": ["one", "two"]}, k) for k in range(2000)]
     assert said.count("main") / 2000 == pytest.approx(0.5, abs=0.04)
-    for joined in ("main one", "one main", "main two", "two main"):
+    assert said.count("a main") / 2000 == pytest.approx(0.25, abs=0.04)
+    for joined in ("one of main", "two of main"):
         assert said.count(joined) / 2000 == pytest.approx(0.125, abs=0.03)
-    assert data._caption({"text": "main"}, 0) == "main"
-    assert data._caption({"text": "", "tags": []}, 0) is None
+    assert {data._caption({"text": "main"}, k) for k in range(200)} == {"main", "a main"}
+    assert {data._caption({"text": "", "tags": ["one"]}, k) for k in range(200)} == {None}
 
 
 def test_without_captions_the_text_is_absent(positions):
