@@ -25,6 +25,7 @@ start here:
   mmdiff data audit PICTURES                         what of a folder can be used
   mmdiff train image/folder --data PICTURES          learn from it; the same command again resumes
   mmdiff sample runs/folder --prompt "a red heart"   draw
+  mmdiff eval runs/folder --data PICTURES            how near it comes to real ones, with floor and ceilings
   mmdiff data audit SOUNDS --modality audio          sounds go the same way, by audio/folder
 
 `mmdiff VERB --help` explains each verb with examples.

@@ -1,4 +1,4 @@
-"""How sure a measured number is: 95 % intervals of shares and of any statistic of a sample."""
+"""How sure a measured number is: 95 % intervals of shares, of statistics and of distances of two sets."""
 
 import math
 from collections.abc import Callable
@@ -77,3 +77,39 @@ def bootstrap(
     found = torch.stack([statistic(values[rows]) for rows in chosen]).double()
     low, high = torch.quantile(found, torch.tensor([_TAIL, 1 - _TAIL], dtype=torch.float64)).tolist()
     return Figure(float(statistic(values)), low, high, n)
+
+
+def halves(
+    x: Float[Tensor, "n ..."],
+    y: Float[Tensor, "m ..."],
+    generator: torch.Generator,
+    distance: Callable[[Tensor, Tensor], float],
+    draws: int = 100,
+) -> Figure:
+    """A distance of two sets with its interval, by the delete-half jackknife (Shao and Wu, 1989).
+
+    The paper is The Annals of Statistics 17:1176. A random half of either set is left out again and again;
+    what the other halves give spreads as the whole would in another experiment. A bootstrap does not serve
+    here: it takes a row that it draws twice for two that are alike, and so moves every distance.
+    The interval is symmetric: that of a distance that cannot be negative may reach below 0.
+
+    Args:
+        x: one row for each independent thing.
+        y: likewise.
+        generator: chooses the halves.
+        distance: of any rows of the two.
+        draws: 100 leave the length of the interval uncertain by about 7 %.
+
+    Raises:
+        ValueError: a set has fewer than four rows.
+    """
+    n, m = len(x), len(y)
+    if min(n, m) < 4:
+        raise ValueError(f"halves: {n} and {m} rows, expected at least 4 each")
+
+    def half(rows: Tensor) -> Tensor:
+        return rows[torch.randperm(len(rows), generator=generator)[: len(rows) // 2]]
+
+    found = torch.tensor([distance(half(x), half(y)) for _ in range(draws)], dtype=torch.float64)
+    value, reach = distance(x, y), _NORMAL * float(found.std())
+    return Figure(value, value - reach, value + reach, n)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdiff import counter
-from mmdiff.metrics.intervals import Figure, bootstrap, wilson
+from mmdiff.metrics.intervals import Figure, bootstrap, halves, wilson
+from mmdiff.metrics.kernel import mmd
 
 
 def test_the_interval_is_wilsons():
@@ -67,3 +68,41 @@ def test_the_bootstrap_keeps_rows_together_and_repeats():
 
 def test_a_figure_reads_well():
     assert str(Figure(0.5, 0.25, 0.75, 12)) == "0.500  [0.250, 0.750]  of 12"
+
+
+def difference_of_means(x, y):
+    return float(x.mean() - y.mean())
+
+
+def test_halves_of_a_difference_of_means_are_its_normal_interval():
+    x, y = counter.normal(0, "x", shape=(400,)) + 1, counter.normal(0, "y", shape=(400,))
+    found = halves(x, y, counter.generator(0, "halves"), difference_of_means, draws=2000)
+    reach = 1.96 * math.sqrt(float(x.var() + y.var()) / 400)
+    assert found.value == pytest.approx(difference_of_means(x, y))
+    assert found.high - found.value == pytest.approx(reach, rel=0.06)
+    assert found.value - found.low == pytest.approx(found.high - found.value)
+
+
+def test_halves_cover_the_truth_where_a_bootstrap_would_not():
+    """The unbiased distance of two samples of one distribution is 0 on average."""
+    held = 0
+    for trial in range(100):
+        x, y = (counter.normal(trial, name, shape=(40, 3)) for name in "xy")
+        found = halves(x, y, counter.generator(trial, "halves"), mmd)
+        held += found.low <= 0 <= found.high
+    assert held >= 90
+    x, y = (counter.normal(0, name, shape=(40, 3)) for name in "xy")
+    dice = counter.generator(0, "bootstrap")
+    drawn = torch.tensor(
+        [mmd(*(rows[torch.randint(40, (40,), generator=dice)] for rows in (x, y))) for _ in range(200)]
+    )
+    assert drawn.mean() - mmd(x, y) > drawn.std()  # rows drawn twice look alike
+
+
+def test_halves_repeat_and_need_four_rows():
+    x, y = counter.normal(0, "x", shape=(9,)), counter.normal(0, "y", shape=(8,))
+    one, two = (halves(x, y, counter.generator(0, "halves"), difference_of_means) for _ in range(2))
+    assert one == two
+    assert one.n == 9
+    with pytest.raises(ValueError, match="3 and 8 rows"):
+        halves(x[:3], y, counter.generator(0, "halves"), difference_of_means)

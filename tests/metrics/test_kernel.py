@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmdiff import counter
-from mmdiff.metrics.kernel import mmd
+from mmdiff.metrics.kernel import energy, mmd, standardised
 
 
 def features(count, width=6, *, seed, shift=0.0):
@@ -39,3 +39,33 @@ def test_it_grows_with_the_difference_and_ignores_the_order():
 def test_one_row_is_too_few():
     with pytest.raises(ValueError, match="1 and 3 rows"):
         mmd(torch.ones(1, 2), torch.ones(3, 2))
+
+
+def test_standardised_features_have_the_scale_of_the_reference():
+    real = 5 * features(300, seed=0) + 2
+    same = standardised(real, real, 1e-3)
+    torch.testing.assert_close(same.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    torch.testing.assert_close(same.std(0), torch.ones(6))
+    torch.testing.assert_close(
+        standardised(real + 5 * torch.ones(6), real, 1e-3) - same, 5 / real.std(0).expand(300, -1)
+    )
+    constant = torch.ones(4, 6)
+    torch.testing.assert_close(standardised(constant + 1, constant, 0.5), torch.full((4, 6), 2.0))
+
+
+def test_the_energy_distance_is_its_definition():
+    """Székely and Rizzo (2013), in one dimension, pair by pair."""
+    x, y = torch.tensor([0.0, 1.0, 3.0]), torch.tensor([2.0, 5.0])
+    between = sum(abs(float(a - b)) for a in x for b in y) / 6
+    assert energy(x[:, None], y[:, None]) == pytest.approx(2 * between - 2 * (1 + 3 + 2) / 6 - 3)
+
+
+def test_the_energy_distance_is_zero_on_average_and_grows_with_a_shift_as_the_shift():
+    found = torch.tensor([energy(features(20, seed=2 * i), features(20, seed=2 * i + 1)) for i in range(400)])
+    assert abs(float(found.mean())) < 4 * float(found.std()) / 20
+    x = features(200, seed=0)
+    far = [energy(x, features(200, seed=1, shift=shift)) for shift in (0, 0.2, 0.5, 1, 2, 100, 200)]
+    assert far == sorted(far)
+    assert far[-1] / far[-2] == pytest.approx(2, abs=0.05)
+    with pytest.raises(ValueError, match="1 and 3 rows"):
+        energy(torch.ones(1, 2), torch.ones(3, 2))

@@ -1,0 +1,211 @@
+"""From a run and real data to a report: draw what the real samples are, and measure both."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmdiff.errors import UserError
+from mmdiff.evaluation import features, pictures, sounds
+from mmdiff.evaluation.alike import Raw
+from mmdiff.evaluation.measure import Row, compare
+from mmdiff.evaluation.real import Real, choose, source_of
+from mmdiff.evaluation.report import Report
+from mmdiff.generation.engine import Engine
+from mmdiff.generation.model import guidance_of
+from mmdiff.generation.pipeline import Pipeline, load, whole
+from mmdiff.generation.request import Request
+from mmdiff.naming import suggestion
+from mmdiff.recipe import Recipe, Sampling
+from mmdiff.run import versions
+
+PITCHES = ("midi", "pitch")  # columns that hold pitches as MIDI numbers, where a run is conditioned on them
+
+
+def evaluate(  # noqa: PLR0913  each argument is a word of the command line
+    run: str | Path,
+    data: str | Path | None = None,
+    n: int | None = None,
+    *,
+    steps: int | None = None,
+    guidance: float | None = None,
+    seed: int = 0,
+    pitch: str | None = None,
+    embeddings: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Draws samples with the conditions of real ones, and measures how near they come.
+
+    Sample `i` is the one that ``Pipeline.sample`` draws with these conditions, this seed and ``first=i``.
+
+    Args:
+        run: the run folder.
+        data: a folder or a tar of real samples; may be None for a run on what code makes.
+        n: how many to draw; 100, or half of the real ones where those are fewer than 200, when None.
+        steps: of the sampler; as the run's recipe says when None.
+        guidance: how strongly the conditions pull; as the recipe says when None.
+        seed: chooses the real samples and the noise.
+        pitch: the metadata column with the pitch as a MIDI number; when None that of the run's number
+            condition on a column named midi or pitch, if it has one.
+        embeddings: also compare what the network of the package aisfx sees; sounds only.
+        progress: called after each network call with (rows done, rows in all).
+
+    Raises:
+        UserError: no run, no data, too few real samples, or a value that cannot be used.
+    """
+    whole("seed", seed, 0)
+    pipeline = load(run)
+    recipe, modality = pipeline.recipe, pipeline.model.modality
+    _refuse(modality.name, pitch, embeddings)
+    sampling = _sampling(recipe.sampling, steps, guidance)
+    source, called = source_of(recipe, modality, None if data is None else Path(data))
+    real = choose(source, called, recipe, pipeline.model, n, seed)
+    column = pitch_column(recipe, real.columns, pitch) if modality.name == "audio" else None
+    drawn, broken = draw(pipeline, real.asked, sampling, seed, progress)
+    rows = _JUDGES[modality.name](pipeline, drawn, real, seed, column, embeddings)
+    facts = _facts(pipeline, sampling, called, len(drawn), seed)
+    return Report(facts, rows, _notes(recipe, real, called, broken, column))
+
+
+def draw(
+    pipeline: Pipeline,
+    asked: Sequence[Raw],
+    sampling: Sampling,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, int]:
+    """One sample for each set of conditions, packed, and how many were not finite; these are all zeros."""
+    model, engine = pipeline.model, Engine(pipeline.model, pipeline.precision, pipeline.rows)
+    program, shape, requests = model.program(sampling), model.modality.shape, list[Request]()
+    for index, raw in enumerate(asked):
+        bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+        guidance = guidance_of(sampling if raw else bare)
+        requests.append(Request(shape, program, guidance, raw, seed, index))
+        engine.add(requests[-1])
+    total, found = engine.outstanding, dict[Request, Tensor | None]()
+    while len(engine):
+        for finished in engine.tick():
+            found[finished.request] = _packed(pipeline, finished.x0)
+        if progress is not None:
+            progress(engine.evaluations, total)
+    good = [packed for packed in found.values() if packed is not None]
+    if not good:
+        raise UserError(f"{pipeline.origin.run}: draws nothing but numbers that are not finite")
+    nothing = torch.zeros_like(good[0])
+    each = [nothing if packed is None else packed for packed in map(found.__getitem__, requests)]
+    return torch.stack(each), len(each) - len(good)
+
+
+def _packed(pipeline: Pipeline, x0: Tensor) -> Tensor | None:
+    """The sample as caches hold it; None when it is not finite."""
+    modality = pipeline.model.modality
+    try:
+        return modality.pack(pipeline.model.decode(x0, modality))
+    except ValueError:
+        return None
+
+
+def pitch_column(recipe: Recipe, rows: Sequence[Mapping[str, Any]], wanted: str | None) -> str | None:
+    """The metadata column that holds pitches; None when pitch is no condition of the run.
+
+    Raises:
+        UserError: no sample has a number in the column that is wanted.
+    """
+    numbers = [spec.column or name for name, spec in recipe.conditions.items() if spec.kind == "number"]
+    column = wanted or next((column for column in numbers if column in PITCHES), None)
+    if column is not None and not any(_is_number(row.get(column)) for row in rows):
+        if wanted is None:
+            return None
+        there = sorted({name for row in rows for name in row if _is_number(row[name])})
+        raise UserError(f"--pitch {wanted}: no sample has a number in that column{suggestion(wanted, there)}")
+    return column
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _judged_sounds(
+    pipeline: Pipeline, drawn: Tensor, real: Real, seed: int, column: str | None, embeddings: bool
+) -> list[Row]:
+    rate, asked = pipeline.recipe.data.sample_rate, None
+    if column is not None:
+        found = [row.get(column) for row in real.columns]
+        asked = torch.tensor(
+            [torch.nan if value is None or not _is_number(value) else float(value) for value in found]
+        )
+    twins = sounds.Sounds(real.twins, rate, asked)
+    lines = sounds.measures(asked is not None, embeddings)
+    others, made = sounds.Sounds(real.others, rate), sounds.Sounds(drawn, rate)
+    return compare(lines, made, twins, others, sounds.ceilings(twins, seed), seed)
+
+
+def _judged_pictures(
+    pipeline: Pipeline, drawn: Tensor, real: Real, seed: int, column: str | None, embeddings: bool
+) -> list[Row]:
+    made, twins, others = map(pictures.Pictures.of, (drawn, real.twins, real.others))
+    lines = pictures.measures(*drawn.shape[2:])
+    return compare(lines, made, twins, others, pictures.ceilings(twins, seed), seed)
+
+
+_JUDGES = {"audio": _judged_sounds, "image": _judged_pictures}
+
+
+def _refuse(modality: str, pitch: str | None, embeddings: bool) -> None:
+    """Raises UserError for what cannot be measured of a modality, before anything is drawn."""
+    if modality not in _JUDGES:
+        raise UserError(f"runs of {modality} cannot be evaluated yet; expected {' or '.join(_JUDGES)}")
+    for word, given in (("--pitch", pitch is not None), ("--embeddings", embeddings)):
+        if given and modality != "audio":
+            raise UserError(f"{word}: this run makes no sounds, which alone have it")
+    if embeddings:
+        features.require()
+
+
+def _sampling(recipe: Sampling, steps: int | None, guidance: float | None) -> Sampling:
+    """The recipe's sampling with what is given."""
+    if steps is not None:
+        whole("steps", steps, 1)
+        recipe = dataclasses.replace(recipe, steps=steps)
+    return recipe if guidance is None else dataclasses.replace(recipe, guidance=float(guidance))
+
+
+def _facts(pipeline: Pipeline, sampling: Sampling, data: str, n: int, seed: int) -> dict[str, Any]:
+    """All that decides the numbers."""
+    origin, modality = pipeline.origin, pipeline.model.modality
+    return {
+        "run": origin.run,
+        "recipe": origin.recipe,
+        "step": origin.step,
+        "weights": origin.weights,
+        "model_sha256": origin.sha256,
+        "modality": modality.name,
+        "noun": modality.noun,
+        "size": modality.size,
+        "data": data,
+        "n": n,
+        "seed": seed,
+        "sampler": sampling.sampler,
+        "grid": sampling.grid,
+        "steps": sampling.steps,
+        "guidance": sampling.guidance,
+        "versions": versions(),
+    }
+
+
+def _notes(recipe: Recipe, real: Real, called: str, broken: int, column: str | None) -> list[str]:
+    """What a reader must know beside the numbers."""
+    notes = [f"pitches asked for: column {column}"] if column else []
+    if recipe.data.path is not None and Path(called).resolve() == Path(recipe.data.path).resolve():
+        notes.append("the run was trained on these: others judge it more sternly")
+    if broken:
+        notes.append(f"{broken} samples were not finite; they are judged as silence, or as black")
+    if real.rejected:
+        notes.append(f"{len(real.rejected)} real files cannot be used; the first: {real.rejected[0]}")
+    known = {name for raw in real.asked for name in raw}
+    if silent := [name for name in recipe.conditions if name not in known]:
+        notes.append(f"conditions of the run that no twin asks for: {', '.join(silent)}")
+    return notes
