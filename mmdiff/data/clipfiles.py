@@ -258,7 +258,7 @@ def _write_sequence(
     chunks.add_itxt("mmdiff clip", str(_size(pictures, fps)))
     if provenance is not None:
         chunks.add_itxt("mmdiff", json.dumps(dict(provenance), sort_keys=True))  # as in a picture of ours
-    part = files.temporary(folder)
+    part = files.temporary(folder.with_name(f"{folder.name}.new"))  # the old folder's way out has the plain name
     part.mkdir()
     try:
         for number, picture in enumerate(pictures):
