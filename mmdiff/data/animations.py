@@ -1,4 +1,4 @@
-"""Animated GIF, WebP and PNG, read with Pillow: FFmpeg decodes no animated WebP and knows no colour profiles."""
+"""Animated GIF, WebP and PNG, read with Pillow: FFmpeg decodes no animated WebP and no colour profiles."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,10 @@ from mmdiff.data.pictures import MOST_PIXELS, Picture, rgb
 from mmdiff.data.shown import Film, Shown, refuse_large, refusing
 
 FORMATS = ("GIF", "WEBP", "PNG")
-_HASTE, _USUAL = Fraction(1, 100), Fraction(1, 10)  # seconds: browsers show delays up to the first as the second
+_HASTE, _USUAL = (
+    Fraction(1, 100),
+    Fraction(1, 10),
+)  # seconds: browsers show delays up to the first as the second
 
 
 def is_animation(data: bytes) -> bool:
@@ -61,7 +64,7 @@ def _leaf(picture: Image.Image, name: str) -> Picture:
 
 
 def gif_fault(data: bytes) -> str:
-    """"cut off" unless the blocks of a GIF lead to its trailer (GIF89a, appendix B); "" for other files."""
+    """ "cut off" unless the blocks of a GIF lead to its trailer (GIF89a, appendix B); "" for other files."""
     if not data.startswith(b"GIF8"):
         return ""
     padded = data + bytes(13)  # so that no look ahead can leave the file

@@ -180,6 +180,7 @@ def _film(pictures: Frames, fps: Fraction, kind: _Kind, comment: str) -> bytes:
         with av.open(str(path), "w", format=kind.container, options=options) as container:
             container.metadata["comment"] = comment
             stream = container.add_stream(kind.codec, rate=fps, options=dict(kind.options))
+            assert isinstance(stream, VideoStream)
             _set_up(stream, pictures.shape[2], pictures.shape[1], fps)
             _fill(container, stream, pictures, fps)
         return path.read_bytes()
@@ -258,7 +259,9 @@ def _write_sequence(
     chunks.add_itxt("mmdiff clip", str(_size(pictures, fps)))
     if provenance is not None:
         chunks.add_itxt("mmdiff", json.dumps(dict(provenance), sort_keys=True))  # as in a picture of ours
-    part = files.temporary(folder.with_name(f"{folder.name}.new"))  # the old folder's way out has the plain name
+    part = files.temporary(
+        folder.with_name(f"{folder.name}.new")
+    )  # the old folder's way out has the plain name
     part.mkdir()
     try:
         for number, picture in enumerate(pictures):

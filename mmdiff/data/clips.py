@@ -181,6 +181,8 @@ def _stacked(shown: Iterable[Shown], name: str, shape: Shape | None) -> Frames:
             picture = picture if shape is None else shape(picture)
         last = one
         frames.append(picture)
+        if picture.shape != frames[0].shape:
+            raise BadFile(name, "changes its size midway")
         if len(frames) * picture.nbytes > MOST_BYTES:
             raise BadFile(name, f"holds more than {MOST_BYTES} bytes of frames")
     if not frames:

@@ -31,7 +31,7 @@ class ClipSize(NamedTuple):
 def size_of(text: str) -> ClipSize | None:
     """The size that ``str`` of it gives again, or with a decimal rate; None when it is not of this form."""
     found = _SIZE.fullmatch(text)
-    return ClipSize(*map(int, found.groups()[:3]), Fraction(found[4])) if found else None
+    return ClipSize(int(found[1]), int(found[2]), int(found[3]), Fraction(found[4])) if found else None
 
 
 def comment(size: ClipSize, provenance: Mapping[str, Any] | None) -> str:

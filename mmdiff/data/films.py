@@ -129,16 +129,19 @@ class _Converter:
         self._aspect = stream.sample_aspect_ratio or Fraction(1)
         self._true = size
         self._square: tuple[int, int] | None = None
+        self._display: list[int] = []
 
     def __call__(self, frame: VideoFrame, name: str) -> Picture:
         with refusing(name):
             if self._square is None:
                 self._square = _squared(frame.width, frame.height, self._aspect)
                 refuse_large(*self._square, name)
+                # Once: what asks a frame for its side data keeps it until the next garbage collection
+                self._display = _display(frame)
             plain = self._scaler.reformat(
                 frame, *self._square, "rgb24", _matrix(frame), interpolation=int(_SCALING), threads=1
             )
-            return _turned(_cropped(plain.to_ndarray(), self._true), _display(frame))
+            return _turned(_cropped(plain.to_ndarray(), self._true), self._display)
 
 
 def _squared(width: int, height: int, aspect: Fraction) -> tuple[int, int]:

@@ -143,7 +143,7 @@ class Video:
 
         Args:
             places: frames counted from 0, such as "0", "0-3,15" or "12-", and boxes in all frames, such as
-                "16x32+0+0", with commas between; "" for all. What lies behind the end of the clip is not kept.
+                "16x32+0+0", with commas between; "" for all. Nothing behind the end of the clip is kept.
 
         Raises:
             UserError: places that cannot be read; says how they are written.

@@ -91,7 +91,7 @@ def test_a_gif_does_not_drift(fps, count):
     starts = np.cumsum([0, *delays[:-1]])
     if fps <= 50:
         assert np.abs(starts - np.array([float(1000 * n / fps) for n in range(count)])).max() <= 5
-    container, frames = by_ffmpeg(data)
+    _, frames = by_ffmpeg(data)
     assert [float(1000 * frame.pts * frame.time_base) for frame in frames] == starts.tolist()
 
 
@@ -219,7 +219,9 @@ def test_sizes_are_read_as_they_are_written(size):
     assert cliptags.told(cliptags.comment(size, None)) == (size, None)
 
 
-@pytest.mark.parametrize("text", ["", "32x32", "32x32x0@8", "32x32x4@0", "32x32x4@1/0", "32x32x4@-8", "1x1x1@" + "9" * 99])
+@pytest.mark.parametrize(
+    "text", ["", "32x32", "32x32x0@8", "32x32x4@0", "32x32x4@1/0", "32x32x4@-8", "1x1x1@" + "9" * 99]
+)
 def test_what_is_no_size(text):
     assert cliptags.size_of(text) is None
 

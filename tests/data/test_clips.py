@@ -220,7 +220,9 @@ def test_a_window_behind_the_end_is_refused():
 
 
 def test_a_long_clip_takes_the_memory_of_what_is_kept():
-    data = zoo.filmed(np.broadcast_to(zoo.blocks(256, 256), (400, 256, 256, 3)), coding={"preset": "ultrafast"})
+    data = zoo.filmed(
+        np.broadcast_to(zoo.blocks(256, 256), (400, 256, 256, 3)), coding={"preset": "ultrafast"}
+    )
     tracemalloc.start()
     clip = decoded(data, "x", Fraction(24), lambda picture: picture[::32, ::32].copy())
     peak = tracemalloc.get_traced_memory()[1]
@@ -300,7 +302,16 @@ def test_no_damage_does_anything_but_refuse(name, wounds):
 
 @given(
     st.binary(max_size=200),
-    st.sampled_from([b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"RIFF\xff\0\0\0AVI ", b"\x1a\x45\xdf\xa3"]),
+    st.sampled_from(
+        [
+            b"",
+            b"GIF89a",
+            b"\x89PNG\r\n\x1a\n",
+            b"RIFF\0\0\0\0WEBP",
+            b"RIFF\xff\0\0\0AVI ",
+            b"\x1a\x45\xdf\xa3",
+        ]
+    ),
 )
 def test_no_bytes_crash(data, start):
     with pytest.raises(BadFile):

@@ -76,7 +76,9 @@ def test_windows_of_long_clips_lie_inside_and_reach_every_place(length, place):
     window, valid = modality.window(packed, place)
     assert valid is None
     assert window.shape == (3, 4, 2, 2)
-    assert window[0, :, 0, 0].tolist() == list(range(int(place * (length - 3)), int(place * (length - 3)) + 4))
+    assert window[0, :, 0, 0].tolist() == list(
+        range(int(place * (length - 3)), int(place * (length - 3)) + 4)
+    )
     assert int(modality.window(packed, math.nextafter(1, 0))[0][0, -1, 0, 0]) == length - 1
 
 
@@ -165,7 +167,9 @@ def test_sizes_are_written_as_they_are_read(width, height, frames, fps):
     assert Video().sized("32x24x16@12.5") == Video(32, 24, 16, Fraction(25, 2))
 
 
-@pytest.mark.parametrize("size", ["32x32", "1.5s", "32x32x16", "0x4x4@8", "4x4x4@0", "4x4x4@8fps", "4x4x4@2000"])
+@pytest.mark.parametrize(
+    "size", ["32x32", "1.5s", "32x32x16", "0x4x4@8", "4x4x4@0", "4x4x4@8fps", "4x4x4@2000"]
+)
 def test_what_is_no_size_is_refused(size):
     with pytest.raises(UserError, match="expected"):
         Video().sized(size)
@@ -225,5 +229,5 @@ def test_nothing_is_kept_behind_the_end_of_a_clip():
 @pytest.mark.parametrize("places", ["x", "-", "0,", "3-1", "2x2", "0-0.5"])
 def test_places_that_cannot_be_read_are_told(places):
     modality = Video(3, 2, 6)
-    with pytest.raises(UserError, match="places .*expected frames such as"):
+    with pytest.raises(UserError, match=r"places .*expected frames such as"):
         modality.kept(places, modality.pack(clip(modality)))
