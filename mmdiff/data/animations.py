@@ -64,7 +64,7 @@ def _leaf(picture: Image.Image, name: str) -> Picture:
 
 
 def gif_fault(data: bytes) -> str:
-    """ "cut off" unless the blocks of a GIF lead to its trailer (GIF89a, appendix B); "" for other files."""
+    """Says "cut off" unless the blocks of a GIF lead to its trailer (GIF89a, appendix B)."""
     if not data.startswith(b"GIF8"):
         return ""
     padded = data + bytes(13)  # so that no look ahead can leave the file

@@ -240,7 +240,7 @@ def _gif(pictures: Frames, fps: Fraction, comment: str) -> bytes:
 
 
 def _hundredths(count: int, fps: Fraction) -> tuple[Sequence[int], Sequence[int]]:
-    """Which frames of a clip a GIF shows, and each one's delay in hundredths of a second; no error adds up."""
+    """Which frames of a clip a GIF shows, and their delays in hundredths of a second; no error adds up."""
     rate = min(fps, Fraction(_QUICKEST_GIF))
     shown = max(1, round(count * rate / fps))
     ends = [round(100 * number / rate) for number in range(shown + 1)]
@@ -259,9 +259,7 @@ def _write_sequence(
     chunks.add_itxt("mmdiff clip", str(_size(pictures, fps)))
     if provenance is not None:
         chunks.add_itxt("mmdiff", json.dumps(dict(provenance), sort_keys=True))  # as in a picture of ours
-    part = files.temporary(
-        folder.with_name(f"{folder.name}.new")
-    )  # the old folder's way out has the plain name
+    part = files.temporary(folder.with_name(f"{folder.name}.new"))  # the older one leaves under its own
     part.mkdir()
     try:
         for number, picture in enumerate(pictures):

@@ -166,10 +166,10 @@ class _Log:
 def _rate(times: list[Fraction], end: Fraction, film: Film) -> Fraction:
     """The constant rate that explains the times as they were rounded, the file's own first; else the mean."""
     mean = len(times) / end
-    for rate in (film.rate, mean.limit_denominator(1)):
+    for rate in (film.rate, mean.limit_denominator(1), mean.limit_denominator(1001)):
         if rate and all(abs(time - number / rate) <= film.tick for number, time in enumerate(times)):
             return rate
-    return mean.limit_denominator(1001)
+    return mean.limit_denominator(10)
 
 
 def _stacked(shown: Iterable[Shown], name: str, shape: Shape | None) -> Frames:

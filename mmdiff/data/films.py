@@ -44,7 +44,7 @@ def comment(container: InputContainer) -> str:
 
 
 def film(data: bytes, name: str, start: Fraction = Fraction(0)) -> Film:
-    """The first stream of pictures, from the last key frame on before ``start``, seconds from its first frame.
+    """The first stream of pictures, from the key frame before ``start`` on, seconds after its first frame.
 
     Raises:
         BadFile: it is no film, or has no pictures.

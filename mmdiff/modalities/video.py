@@ -89,7 +89,7 @@ class Video:
         return float(1 / self.fps)
 
     def sized(self, size: str) -> "Video":
-        """The same for clips of another size, length and rate. Raises UserError unless it is as `size` says."""
+        """The same for clips of another size, length and rate. Raises UserError unless it is like `size`."""
         found = size_of(size)
         if found is None:
             raise UserError(f"size {size!r}: expected WIDTHxHEIGHTxFRAMES@FPS, such as 32x32x16@8")

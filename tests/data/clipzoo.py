@@ -163,3 +163,14 @@ def broken() -> dict[str, bytes]:
             if not name.endswith((".ts", ".mpg"))  # nothing in them says where they end
         },
     }
+
+
+def trimmed(count: int, first: int) -> bytes:
+    """An MP4 of ``count`` numbered frames whose edit list starts at frame ``first``, as phones trim clips."""
+    scale = 12_288  # ticks a second, 512 a frame
+    options = {"movie_timescale": str(scale), "video_track_timescale": str(scale)}
+    data = bytearray(filmed(numbered(count), options=options, coding={"bf": "2", "g": "48"}))
+    at = data.index(b"elst") + 12
+    _, delay = struct.unpack(">Ii", data[at : at + 8])
+    data[at : at + 8] = struct.pack(">Ii", (count - first) * scale // 24, delay + first * scale // 24)
+    return bytes(data)

@@ -85,6 +85,13 @@ def test_uneven_frames_are_shown_as_a_player_would():
     assert len(clip.facts.times) == 8
 
 
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_frames_that_an_edit_list_takes_out_are_not_there(first):
+    clip = decoded(zoo.trimmed(20, first), "x")
+    assert zoo.levels(clip.frames) == zoo.levels(zoo.numbered(20))[first:]
+    assert (clip.facts.fps, clip.facts.seconds) == (24, Fraction(20 - first, 24))
+
+
 def test_times_count_from_the_first_frame():
     data = zoo.filmed(zoo.numbered(4), ticks=[100, 124, 148, 172], base=Fraction(1, 1000), kind="matroska")
     assert decoded(data, "x").facts.times[0] == 0

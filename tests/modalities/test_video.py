@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mmdiff.commands import inspect
 from mmdiff.data.clips import decoded
 from mmdiff.data.library import Media
 from mmdiff.errors import UserError
@@ -119,6 +120,15 @@ def test_files_have_the_frames_the_rate_and_their_provenance(tmp_path, kind, fps
     assert abs(modality.facts(again)["seconds"] - 9 / fps) <= 0.01
     assert modality.read_provenance(data) == told == Video.read_provenance(tmp_path / f"a.{kind}")
     assert modality.to_bytes(modality.decode(modality.encode(sample)), f".{kind}", told) == data
+
+
+@pytest.mark.parametrize("kind", Video.formats)
+def test_inspect_finds_the_provenance_of_a_clip(tmp_path, kind):
+    modality = Video(4, 4, 3)
+    modality.write(clip(modality), tmp_path / f"a.{kind}", {"seed": 7})
+    modality.write(clip(modality), tmp_path / "b", {"seed": 8})
+    assert inspect.provenance(tmp_path / f"a.{kind}") == {"seed": 7}
+    assert inspect.provenance(tmp_path / "b" / "00002.png") == {"seed": 8}
 
 
 def test_a_stream_gets_an_mp4_and_a_bare_name_a_folder(tmp_path):
