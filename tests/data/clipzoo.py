@@ -7,8 +7,10 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import torch
 from PIL import Image
 
+from mmdiff.data import clipfiles
 from tests.data import soundzoo
 from tests.data.zoo import COLOURS, saved
 
@@ -127,12 +129,14 @@ def whole() -> dict[str, bytes]:
 
 
 def claims_more() -> bytes:
-    """An MP4 whose boxes are whole but whose last frames lie behind the end of the file."""
-    data = bytearray(filmed(numbered(24), coding={"bf": "0"}))
-    at = data.index(b"stco") + 12
-    (first,) = struct.unpack(">I", data[at : at + 4])
-    data[at : at + 4] = struct.pack(">I", first + len(data) // 2)
-    return bytes(data)
+    """An MP4 of whole boxes whose index lists 24 frames, of which 10 are there."""
+    data = bytearray(clipfiles.encoded(torch.from_numpy(numbered(24)), Fraction(24)))
+    sizes, offsets = data.index(b"stsz") + 16, data.index(b"stco") + 12
+    (first,) = struct.unpack(">I", data[offsets : offsets + 4])
+    end = first + sum(struct.unpack(">10I", data[sizes : sizes + 40]))
+    box = data.index(b"mdat") - 4
+    data[box : box + 4] = struct.pack(">I", end - box)
+    return bytes(data[:end])
 
 
 def broken() -> dict[str, bytes]:

@@ -262,6 +262,7 @@ def test_broken_files_are_refused_by_name_with_a_short_reason(name):
         ("playlist.mp4", "not a clip"),
         ("concat.mp4", "not a clip"),
         ("sound_only.mp4", "no pictures in it"),
+        ("claims_more.mp4", "cut off: 10 of 24 frames are there"),
         ("cut h264.mp4", "cut off"),
         ("cut vp9.webm", "cut off"),
         ("cut mpeg4.avi", "cut off"),
