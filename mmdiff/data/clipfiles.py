@@ -210,9 +210,7 @@ def _fill(container: OutputContainer, stream: VideoStream, pictures: Frames, fps
                 threads=1,
             )
             frame.pts, frame.time_base = number, 1 / fps
-        for packet in stream.encode(frame):
-            packet.duration = 1  # else the last frame would have none
-            container.mux(packet)
+        container.mux(stream.encode(frame))
 
 
 def _gif(pictures: Frames, fps: Fraction, comment: str) -> bytes:

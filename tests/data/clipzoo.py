@@ -56,6 +56,7 @@ def filmed(
     sound: np.ndarray | None = None,
     turn: tuple[float, bool, bool] | None = None,
     aspect: Fraction | None = None,
+    matrix: int | None = None,
     options: dict[str, str] | None = None,
     coding: dict[str, str] | None = None,
 ) -> bytes:
@@ -73,7 +74,9 @@ def filmed(
             stream.codec_context.sample_aspect_ratio = aspect
         voice = container.add_stream("aac", rate=16_000, layout="mono") if sound is not None else None
         for number, picture in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24").reformat(format=pix_fmt)
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame = frame.reformat(format=pix_fmt, dst_colorspace=matrix)
+            frame.colorspace = 2  # whatever it was made with, the file does not say
             frame.pts, frame.time_base = number if ticks is None else ticks[number], base
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -1,5 +1,6 @@
 import io
 import json
+import struct
 from fractions import Fraction
 
 import av
@@ -61,6 +62,23 @@ def test_an_mp4_is_exact_to_the_tick(fps, count):
     assert stream.average_rate == fps
     assert stream.frames == count
     assert abs(Fraction(container.duration, av.time_base) - count / fps) <= Fraction(1, av.time_base)
+
+
+@pytest.mark.parametrize("fps", RATES)
+def test_every_header_of_an_mp4_has_the_exact_duration(fps):
+    """ISO 14496-12: of the film (8.2.2), of the track (8.3.2) and of its media (8.4.2), all of version 0."""
+    data = encoded(clip(7), fps)
+
+    def numbers(box: bytes, at: int, count: int) -> tuple[int, ...]:
+        start = data.index(box) + 4 + at
+        return struct.unpack(f">{count}I", data[start : start + 4 * count])
+
+    (scale, film), (track,), (media_scale, media) = (
+        numbers(b"mvhd", 12, 2),
+        numbers(b"tkhd", 20, 1),
+        numbers(b"mdhd", 12, 2),
+    )
+    assert Fraction(film, scale) == Fraction(track, scale) == Fraction(media, media_scale) == 7 / fps
 
 
 @pytest.mark.parametrize("fps", RATES)
