@@ -231,7 +231,7 @@ def test_a_window_is_sought_and_not_decoded_up_to(monkeypatch, kind):
 
 
 def test_pixels_that_were_lost_are_not_made_up():
-    """Left to itself, FFmpeg paints over about half of these wounds, which no one would see before training."""
+    """Left to itself, FFmpeg paints over most of these wounds, and nobody would see before training."""
     good, dice, painted = decoded(WHOLE["mpeg2.mpg"], "x").frames, np.random.default_rng(0), 0
     for _ in range(60):
         data = bytearray(WHOLE["mpeg2.mpg"])
