@@ -20,6 +20,8 @@ Count = Annotated[int, Range(low=1)]
 Whole = Annotated[int, Range(low=0)]
 Share = Annotated[float, Range(low=0, high=1)]
 Size = Annotated[str, Form(r"[1-9]\d*x[1-9]\d*", "WIDTHxHEIGHT in pixels, such as 32x32")]
+RATE = r"[1-9]\d{0,17}(?:/[1-9]\d{0,17})?|[1-9]\d{0,8}\.\d{1,6}"  # what Fraction takes, of bounded length
+Rate = Annotated[str, Form(RATE, "frames a second, such as 8 or 24000/1001")]
 Level = Annotated[float, Range(low=0)]
 
 # Words of ``Pipeline.sample`` and of torch, which would be mistaken for a condition of that name.
@@ -51,13 +53,15 @@ class Data:
 
     path: str | None = None  # a folder or tar; `--data` sets it
     source: Annotated[str, OneOf("folder", "shapes", "tones")] = "folder"  # the others are made by code
-    size: Size = "32x32"  # of pictures
+    size: Size = "32x32"  # of pictures and clips
+    frames: Count = 16  # of clips: what training sees of one at a time
+    fps: Rate = "8"  # of clips: others are brought to this rate
     sample_rate: Count = 16_000  # of sounds, Hz
     channels: Count = 1  # of sounds
     seconds: Annotated[float, Range(above=0)] = 1.0  # of sounds: what training sees of one at a time
     representation: str = "mdct"  # of sounds, such as mdct(bins=256) or stft(size=512, hop=256)
     level: Annotated[str, OneOf("none", "clip", "peak", "rms", "loudness")] = "none"  # of sounds drawn
-    flip: bool = False  # mirror half of the pictures left to right
+    flip: bool = False  # mirror half of the pictures, or clips, left to right
     max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
     hold_out: str | None = None  # COLUMN/N or COLUMN+COLUMN/N: every Nth value of these is never trained on
     captions: str = "text"  # the metadata column used as caption

@@ -44,7 +44,7 @@ def provenance(path: Path) -> dict[str, Any]:
             sorted({suffix for modality in MODALITIES.values() for suffix in modality.suffixes})
         )
         raise UserError(f"{path}: expected a run folder, a checkpoint folder or a file of type {known}")
-    found = readers[0].read_provenance(path)
+    found = next((told for reader in readers if (told := reader.read_provenance(path)) is not None), None)
     if found is None:
         raise UserError(
             f"{path}: holds no provenance, so mmdiff did not make it or another program has changed it"

@@ -52,7 +52,7 @@ def decoded(data: bytes, name: str) -> Picture:
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 _refuse_at_sight(picture, data, name)
                 picture.load()
-                return _rgb(picture)
+                return rgb(picture)
     except BadFile:
         raise
     except UnidentifiedImageError:
@@ -61,6 +61,18 @@ def decoded(data: bytes, name: str) -> Picture:
         raise BadFile(name, _too_large(re.findall(r"\d+", str(error))[0])) from None
     except Exception as error:  # decoders raise almost anything on damaged files, and no file may end a run
         raise BadFile(name, _reason(error)) from None
+
+
+def covering(value: Picture, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """The picture scaled to cover a size and cropped in the middle."""
+    if value.shape == (height, width, 3):
+        return value
+    scale = min(value.shape[1] / width, value.shape[0] / height)
+    across, down = width * scale, height * scale
+    left, top = (value.shape[1] - across) / 2, (value.shape[0] - down) / 2
+    box = (left, top, min(left + across, value.shape[1]), min(top + down, value.shape[0]))
+    # Pillow widens the filter when it shrinks, which is what keeps fine detail from aliasing
+    return np.array(Image.fromarray(value).resize((width, height), Image.Resampling.BICUBIC, box))
 
 
 def _refuse_at_sight(picture: Image.Image, data: bytes, name: str) -> None:
@@ -80,7 +92,8 @@ def _reason(error: Exception) -> str:
     return "cut off" if "truncated" in message.lower() else f"damaged: {message}"
 
 
-def _rgb(picture: Image.Image) -> Picture:
+def rgb(picture: Image.Image) -> Picture:
+    """An opened picture, or the frame of it that is loaded, upright, in sRGB and on white."""
     profile = picture.info.get("icc_profile")
     turn = _UPRIGHT.get(_orientation(picture))
     if picture.mode in {"I", "F"} or picture.mode.startswith("I;"):

@@ -6,12 +6,13 @@ from mmdiff.modalities.audio.modality import Audio
 from mmdiff.modalities.base import Modality
 from mmdiff.modalities.image import Image
 from mmdiff.modalities.sample import Sample
+from mmdiff.modalities.video import Video
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
 
-__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "modality_of"]
+__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "Video", "modality_of"]
 
-MODALITIES: dict[str, type[Modality]] = {"image": Image, "audio": Audio}
+MODALITIES: dict[str, type[Modality]] = {"image": Image, "audio": Audio, "video": Video}
 
 
 def modality_of(recipe: Recipe) -> Modality:

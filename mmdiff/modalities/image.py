@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import ExifTags, PngImagePlugin
@@ -17,7 +16,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from mmdiff import files
-from mmdiff.data.pictures import FORMATS, decoded, to_x0
+from mmdiff.data.pictures import FORMATS, covering, decoded, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
@@ -88,20 +87,8 @@ class Image:
 
     def pack(self, sample: Sample) -> UInt8[Tensor, "3 h w"]:
         """The sample at this modality's size, in as few bytes as it can be kept: what caches hold."""
-        value = sample.value
-        if tuple(value.shape) != (self.height, self.width, 3):
-            value = torch.from_numpy(self._covering(value.numpy()))
-        return value.permute(2, 0, 1).contiguous()
-
-    def _covering(self, value: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        height, width, _ = value.shape
-        scale = min(width / self.width, height / self.height)
-        across, down = self.width * scale, self.height * scale
-        left, top = (width - across) / 2, (height - down) / 2
-        box = (left, top, min(left + across, width), min(top + down, height))
-        # Pillow widens the filter when it shrinks, which is what keeps fine detail from aliasing
-        small = Pillow.fromarray(value).resize((self.width, self.height), Pillow.Resampling.BICUBIC, box)
-        return np.array(small)
+        value = covering(sample.value.numpy(), self.width, self.height)
+        return torch.from_numpy(value).permute(2, 0, 1).contiguous()
 
     def window(self, packed: UInt8[Tensor, "3 h w"], place: float) -> tuple[UInt8[Tensor, "3 h w"], None]:
         """All of it."""

@@ -1,0 +1,257 @@
+"""Clips: files to uint8 RGB frames of one size and rate and back, and to x0 in [-1, 1]."""
+
+import dataclasses
+import io
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from PIL import Image as Pillow
+from torch import Tensor
+
+from mmdiff.data import clipfiles, clips
+from mmdiff.data.cliptags import ClipSize, size_of
+from mmdiff.data.pictures import covering, to_x0
+from mmdiff.errors import UserError
+from mmdiff.modalities.sample import Sample
+from mmdiff.recipe import Recipe, pixels
+
+_BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
+_FRAMES = re.compile(r"(\d+)(?:(-)(\d*))?")
+
+
+@dataclass(frozen=True)
+class Video:
+    """Clips of one size, length and rate.
+
+    Others are scaled to cover the size and cropped in the middle, and brought to the rate by showing at each
+    moment what a player would; longer ones are seen through a window, shorter ones end in padding.
+
+    Attributes:
+        width: in pixels; height likewise.
+        frames: of a window and of what is drawn.
+        fps: frames a second.
+    """
+
+    width: int = 32
+    height: int = 32
+    frames: int = 16
+    fps: Fraction = Fraction(8)
+
+    name: ClassVar[str] = "video"
+    noun: ClassVar[str] = "clips"
+    extent: ClassVar[str] = "frames"
+    suffix: ClassVar[str] = ".mp4"
+    # Not .png: what is so called is a picture, be it one of the frames of a clip
+    suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".gif", ".webp", ".apng"}
+    )
+    formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif")
+    whitens: ClassVar[bool] = False
+    styles: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.height, self.frames) < 1:
+            raise UserError(f"clip size {self.size}: expected at least 1x1 pixels and one frame")
+        clipfiles.refuse_rate(self.fps)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Video":
+        """The modality that a recipe gives. Raises UserError that names the key."""
+        data = recipe.data
+        try:
+            clipfiles.refuse_rate(Fraction(data.fps))
+        except UserError as error:
+            raise UserError(f"data.fps: {error}") from None
+        return cls(*pixels(data.size), data.frames, Fraction(data.fps))
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of x0: channels, frames, height, width."""
+        return 3, self.frames, self.height, self.width
+
+    @property
+    def size(self) -> str:
+        """WIDTHxHEIGHTxFRAMES@FPS, such as 32x32x16@24000/1001."""
+        return str(ClipSize(self.width, self.height, self.frames, self.fps))
+
+    @property
+    def seconds_per_position(self) -> float:
+        """Of a frame; the axis that is time is that of the frames, the first one."""
+        return float(1 / self.fps)
+
+    def sized(self, size: str) -> "Video":
+        """The same for clips of another size, length and rate. Raises UserError unless it is like `size`."""
+        found = size_of(size)
+        if found is None:
+            raise UserError(f"size {size!r}: expected WIDTHxHEIGHTxFRAMES@FPS, such as 32x32x16@8")
+        return dataclasses.replace(self, **found._asdict())
+
+    def read(self, data: bytes, name: str = "clip") -> Sample:
+        """The clip in the bytes of a file, at this modality's size and rate and as long as it is.
+
+        It is reduced while it is read, so that an hour of film takes no more memory than what is kept of it.
+
+        Raises:
+            BadFile: whatever is wrong with the file.
+        """
+        cover = partial(covering, width=self.width, height=self.height)
+        frames, facts = clips.decoded(data, name, self.fps, cover)
+        file = _facts(facts.width, facts.height, len(facts.times), facts.fps, facts.seconds)
+        return Sample(torch.from_numpy(frames), fps=self.fps, file=file)
+
+    def facts(self, sample: Sample) -> dict[str, Any]:
+        """What the audit says of a sample: of the file, where it came from one."""
+        count, height, width, _ = sample.value.shape
+        fps = self._fps(sample)
+        return {**_facts(width, height, count, fps, count / fps), **sample.file}
+
+    def pack(self, sample: Sample) -> UInt8[Tensor, "3 f h w"]:
+        """The whole clip at this modality's size and rate."""
+        frames, fps = sample.value.numpy(), self._fps(sample)
+        if fps != self.fps:
+            frames = frames[clips.moments(len(frames), fps, self.fps)]
+        if frames.shape[1:3] != (self.height, self.width):
+            frames = np.stack([covering(frame, self.width, self.height) for frame in frames])
+        return torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous()
+
+    def window(
+        self, packed: UInt8[Tensor, "3 f h w"], place: float
+    ) -> tuple[UInt8[Tensor, "3 f2 h w"], Float[Tensor, "1 f2 h w"] | None]:
+        """`frames` frames, from one on that `place` decides, or all of them and the last one on and on.
+
+        Padding repeats the last frame, so that what layers over time see across the edge is no cut; the mask
+        keeps it out of the loss.
+        """
+        spare = packed.shape[1] - self.frames
+        if spare >= 0:
+            start = int(place * (spare + 1))
+            return packed[:, start : start + self.frames], None
+        padded = torch.cat([packed, packed[:, -1:].expand(-1, -spare, -1, -1)], 1)
+        return padded, self._frame_mask(range(packed.shape[1])).float()
+
+    def kept(self, places: str, packed: UInt8[Tensor, "3 f h w"]) -> Bool[Tensor, "1 f2 h w"]:
+        """Which pixels of which frames are those of a clip; after a minus, all but the ones named.
+
+        Args:
+            places: frames counted from 0, such as "0", "0-3,15" or "12-", and boxes in all frames, such as
+                "16x32+0+0", with commas between; "" for all. Nothing behind the end of the clip is kept.
+
+        Raises:
+            UserError: places that cannot be read; says how they are written.
+        """
+        there = self._frame_mask(range(min(packed.shape[1], self.frames)))
+        if not places:
+            return there
+        inside = torch.zeros_like(there)
+        for place in places.removeprefix("-").split(","):
+            inside |= self._part(place.strip(), places)
+        return there & (~inside if places.startswith("-") else inside)
+
+    def style(self, packed: UInt8[Tensor, "3 f h w"]) -> Float[Tensor, " 0"]:
+        """Nothing yet."""
+        return torch.zeros(0)
+
+    def envelope(self, window: UInt8[Tensor, "3 f h w"]) -> Float[Tensor, "1 f h w"]:
+        """Raises UserError: clips make no sound."""
+        raise UserError("an envelope is how loud a sound is; this run makes clips")
+
+    def unpack(self, packed: UInt8[Tensor, "*b 3 f h w"]) -> Float[Tensor, "*b 3 f h w"]:
+        """x0 in [-1, 1]."""
+        return to_x0(packed)
+
+    def encode(self, sample: Sample) -> Float[Tensor, "3 f h w"]:
+        """x0 in [-1, 1] of the whole clip, however long it is: exact at this size and rate."""
+        return self.unpack(self.pack(sample))
+
+    def decode(self, x0: Float[Tensor, "3 f h w"]) -> Sample:
+        """The clip nearest to x0: clamped to [-1, 1] and rounded to 8 bits.
+
+        Raises:
+            ValueError: x0 holds numbers that are not finite.
+        """
+        x0 = x0.detach().float().cpu()
+        if not bool(x0.isfinite().all()):
+            raise ValueError("x0 holds numbers that are not finite, expected a clip in [-1, 1]")
+        value = ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        return Sample(value.permute(1, 2, 3, 0).contiguous(), fps=self.fps)
+
+    def preview(self, sample: Sample) -> Pillow.Image:
+        """All frames in rows, in order of time; as near to a square as their number allows."""
+        count, height, width, _ = sample.value.shape
+        columns = min(count, math.ceil(math.sqrt(count * height / width)))
+        rows = math.ceil(count / columns)
+        sheet = np.full((rows * columns, height, width, 3), 255, np.uint8)
+        sheet[:count] = sample.value.numpy()
+        tiled = sheet.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
+        return Pillow.fromarray(tiled.reshape(rows * height, columns * width, 3))
+
+    def to_bytes(
+        self, sample: Sample, suffix: str = ".mp4", provenance: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """The bytes of an MP4 (H.264), WebM (VP9) or GIF file; its comment holds the provenance."""
+        return clipfiles.encoded(sample.value, self._fps(sample), suffix, provenance)
+
+    def write(
+        self,
+        sample: Sample,
+        path: str | Path | io.BufferedIOBase,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes a file of the kind that its extension says, whole or not at all; a stream gets an MP4.
+
+        A path without extension becomes a folder of numbered PNG files.
+        """
+        if isinstance(path, str | Path):
+            clipfiles.write(sample.value, self._fps(sample), path, provenance)
+        else:
+            path.write(self.to_bytes(sample, ".mp4", provenance))
+
+    @staticmethod
+    def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
+        """What `write` embedded, or None when there is no provenance of ours. Raises UserError."""
+        return clipfiles.read_provenance(path)
+
+    def _fps(self, sample: Sample) -> Fraction:
+        return sample.fps or self.fps
+
+    def _frame_mask(self, frames: range) -> Bool[Tensor, "1 f h w"]:
+        """True in these frames."""
+        mask = torch.zeros(1, self.frames, self.height, self.width, dtype=torch.bool)
+        mask[:, frames.start : frames.stop] = True
+        return mask
+
+    def _part(self, place: str, places: str) -> Bool[Tensor, "1 f h w"]:
+        """What one of several places names: frames or a box."""
+        if box := _BOX.fullmatch(place):
+            width, height, left, top = map(int, box.groups())
+            mask = self._frame_mask(range(0))
+            mask[:, :, top : top + height, left : left + width] = True
+            return mask
+        if frames := _FRAMES.fullmatch(place):
+            first, dash, last = frames.groups()
+            end = int(last or first) + 1 if last or not dash else max(self.frames, int(first) + 1)
+            if int(first) < end:
+                return self._frame_mask(range(int(first), end))
+        raise UserError(
+            f"places {places!r}: got {place!r}, expected frames such as 0 or 0-3, or a box of pixels "
+            "WIDTHxHEIGHT+LEFT+TOP, such as 16x32+0+0; a minus before all keeps what is outside"
+        )
+
+
+def _facts(width: int, height: int, frames: int, fps: Fraction, seconds: Fraction) -> dict[str, Any]:
+    return {
+        "width": width,
+        "height": height,
+        "frames": frames,
+        "fps": str(fps),
+        "seconds": round(float(seconds), 3),
+    }
