@@ -55,5 +55,5 @@ class Number(Conditioner):
 
     def forward(self, ids: Float[Tensor, " b"], present: Bool[Tensor, " b"]) -> Part:
         waves = (ids[:, None] * self.frequencies).cos() * math.sqrt(2.0)
-        vector = self.leave(F.silu(self.enter(waves)))
+        vector = F.layer_norm(self.leave(F.silu(self.enter(waves))), self.null.shape)  # as large as a label's
         return Part(either(present, vector, self.null))
