@@ -39,8 +39,9 @@ examples:
   mmdiff demo audio --out /tmp/notes
   mmdiff demo video --out /tmp/clips
 
-Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a known
-pitch and timbre, and shapes that move and bounce off the walls. Open the index.html that it leaves. Interrupted, the same command goes on.
+Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a
+known pitch and timbre, and shapes that move and bounce off the walls. Open the index.html that it leaves.
+Interrupted, the same command goes on.
 """,
     options=options,
     work=run,

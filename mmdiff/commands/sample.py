@@ -63,7 +63,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--sheet",
         type=Path,
         metavar="FILE",
-        help="also write one PNG that shows all samples with their prompts; sounds as spectrograms, clips frame by frame",
+        help="also write one PNG of all samples with their prompts; of sounds spectrograms, of clips frames",
     )
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where to (default: out)")
 

@@ -7,9 +7,8 @@ from functools import partial
 
 from PIL import Image
 
-from mmdiff.data import cliptags
+from mmdiff.data import cliptags, pictures
 from mmdiff.data.badfile import BadFile
-from mmdiff.data import pictures
 from mmdiff.data.pictures import MOST_PIXELS, Picture, rgb
 from mmdiff.data.shown import Film, Shown, refuse_large, refusing
 

@@ -111,8 +111,8 @@ class Pipeline:
             rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
             seed: of all samples; a sample's index under it starts at ``first``.
             first: index of the first sample of each prompt.
-            size: "WIDTHxHEIGHT" in pixels, seconds such as "1.5s", or of clips "WIDTHxHEIGHTxFRAMES@FPS"; that of
-                the training when None.
+            size: "WIDTHxHEIGHT" in pixels, seconds such as "1.5s", or of clips "WIDTHxHEIGHTxFRAMES@FPS";
+                that of the training when None.
             given: a file that samples are made from: "FILE" goes on where it ends, "FILE@PLACES" keeps parts
                 of it and makes the others, "FILE~STRENGTH" varies it; see ``Modality.kept`` for places.
             progress: called after each network call with (rows done, rows in all).

@@ -20,8 +20,8 @@ class Modality(Protocol):
     Attributes:
         name: for example image.
         noun: what people call its samples, for example pictures.
-        extents: what its size is measured in, such as the options `--frames` and `--size`; the first one makes
-            a sample longer, where it has a length.
+        extents: what its size is measured in, such as the options `--frames` and `--size`; the first one
+            makes a sample longer, where it has a length.
         plays: what of HTML plays its files, audio or video; "" for what is only looked at.
         suffix: of the files that are written when nothing else is asked for.
         suffixes: of the files that can be read, lower case with the dot.

@@ -1,8 +1,8 @@
 """Where the numbers and the pictures of a run go: files always, W&B and TensorBoard where they are wanted.
 
 The files are the record of the run and must be complete; the trackers are a convenience and may fail without
-stopping anything.  Pictures, sounds and clips are handed over as files: wandb shows float tensors as black, and
-needs moviepy to encode arrays.
+stopping anything.  Pictures, sounds and clips are handed over as files: wandb shows float tensors as black,
+and needs moviepy to encode arrays.
 """
 
 import csv

@@ -1,7 +1,6 @@
 """Sound: files to waves of one sample rate and channel count and back, and to x0, a kind of spectrogram."""
 
 import dataclasses
-import io
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ from jaxtyping import Bool, Float
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff import files
 from mmdiff.data import soundfiles, sounds
 from mmdiff.errors import UserError
+from mmdiff.modalities import base
 from mmdiff.modalities.audio import timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
