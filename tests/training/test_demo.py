@@ -118,7 +118,9 @@ def test_the_heading_of_a_shape_is_the_one_that_it_was_given(way):
     frames = [
         255 - 200 * shapes.coverage("star", tuple(map(float, place)), 5.0, (32, 32)) for place in places
     ]
-    clip = torch.from_numpy(np.stack(frames)).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
+    clip = (
+        torch.from_numpy(255 - 200 * np.stack(inks)).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
+    )
     assert heading(clip) == way
     assert heading(clip[:1].expand(3, -1, -1, -1)) is None
     assert heading(torch.full((3, 8, 8, 3), 7, dtype=torch.uint8)) is None
