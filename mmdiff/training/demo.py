@@ -32,6 +32,7 @@ from mmdiff.training.progress import clock
 from mmdiff.training.session import train
 
 SHOWN, JUDGED = 16, 96  # samples in the grid, and in the shares that are printed
+_COMPASS = ("right", "down and right", "down", "down and left", "left", "up and left", "up", "up and right")
 
 Truths = Sequence[dict[str, Any]]
 
@@ -156,9 +157,7 @@ def heading(clip: UInt8[Tensor, "f h w 3"], frames: int = 3) -> str | None:
     across, down = (end - begin).tolist()
     if not math.hypot(across, down) > 0.1 * (frames - 1):
         return None
-    sides = {1: "down and right", 3: "down and left", 5: "up and left", 7: "up and right"}
-    eighth = round(math.atan2(down, across) / (math.pi / 4)) % 8
-    return ({0: "right", 2: "down", 4: "left", 6: "up"} | sides)[eighth]
+    return _COMPASS[round(math.atan2(down, across) / (math.pi / 4)) % 8]
 
 
 def _centre(frame: UInt8[Tensor, "h w 3"]) -> Float[Tensor, "2"]:

@@ -115,12 +115,8 @@ def test_the_asked_clips_differ_and_cover_all_words():
 def test_the_heading_of_a_shape_is_the_one_that_it_was_given(way):
     known = bounce.truth("red", "star", way, "slowly") | {"x": 0.5, "y": 0.5}
     places = bounce.path(known, (32, 32), np.arange(3) / 8)
-    frames = [
-        255 - 200 * shapes.coverage("star", tuple(map(float, place)), 5.0, (32, 32)) for place in places
-    ]
-    clip = (
-        torch.from_numpy(255 - 200 * np.stack(inks)).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
-    )
+    inks = np.stack([shapes.coverage("star", (float(x), float(y)), 5.0, (32, 32)) for x, y in places])
+    clip = torch.from_numpy(255 - 200 * inks).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
     assert heading(clip) == way
     assert heading(clip[:1].expand(3, -1, -1, -1)) is None
     assert heading(torch.full((3, 8, 8, 3), 7, dtype=torch.uint8)) is None

@@ -149,6 +149,7 @@ def test_tones_need_no_files(recipe, tmp_path):
     ("settings", "says"),
     [
         (["data.source=shapes"], "data.source: 'shapes' is image, expected modality audio"),
+        (["data.source=bounce"], "data.source: 'bounce' is video, expected modality audio"),
         (
             ["data.source=tones", "data.channels=2"],
             "data.channels: got 2, expected 1 with data.source 'tones'",
