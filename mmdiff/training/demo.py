@@ -136,7 +136,7 @@ def _judge_notes(drawn: Sequence[Generated], truths: Truths) -> Mapping[str, Rat
 
 def _judge_clips(drawn: Sequence[Generated], truths: Truths) -> Mapping[str, Rate]:
     """How often the first frame shows the right thing, and the first frames move it the right way."""
-    names, right = ("colour", "shape", "direction"), []
+    names, right = ("colour", "shape", "direction"), list[list[bool]]()
     for generated, truth in zip(drawn, truths, strict=True):
         clip = generated.sample.value
         seen = judge(clip[0])

@@ -125,7 +125,7 @@ class Wandb:
 
     def played(self, step: int, paths: Sequence[Path]) -> None:
         """Logs the files as they are."""
-        makers = {"audio": self._wandb.Audio, "video": self._wandb.Video}
+        makers: dict[str, Any] = {"audio": self._wandb.Audio, "video": self._wandb.Video}
         media = [makers[plays(path.suffix)](str(path), caption=path.stem) for path in paths]
         if media:
             self._run.log({"step": step, "played": media})
