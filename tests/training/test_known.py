@@ -97,7 +97,7 @@ def test_of_a_padded_clip_the_frames_are_cut_and_not_the_padding(recipe, tmp_pat
     _, valid = clips.window(torch.zeros(3, 4, 4, 5, dtype=torch.uint8), 0.0)
     masks = [data.given(k, valid) for k in range(200)]
     assert all(0 < mask[:, :4].sum() < 80 and not mask[:, 4:].any() for mask in masks)
-    assert len({tuple(mask[0, :4].flatten().tolist()) for mask in masks}) > 100
+    assert len({tuple(mask[0, :4].flatten().tolist()) for mask in masks}) > 50
 
 
 def test_of_a_padded_series_the_sound_is_cut_and_not_its_padding(recipe, tmp_path):
