@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-SMALL = 64  # positions of a map up to which the weight gradient is faster as one matrix product
+SMALL = 64  # pixels of a map up to which the weight gradient is faster as one matrix product; not of series
 
 
 class Conv(nn.Module):
@@ -24,7 +24,7 @@ class Conv(nn.Module):
     def forward(self, x: Float[Tensor, "b c *axes"]) -> Float[Tensor, "b e *axes"]:
         if self.weight[0, 0].numel() == 1:
             return F.linear(x.movedim(1, -1), self.weight.flatten(1)).movedim(-1, 1)
-        if x.device.type == "cpu" and x[0, 0].numel() <= SMALL:
+        if x.device.type == "cpu" and x.ndim > 3 and x[0, 0].numel() <= SMALL:
             small: Tensor = SmallMap.apply(x, self.weight.to(x.dtype))
             return small
         return convolve(x, self.weight)

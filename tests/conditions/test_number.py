@@ -26,12 +26,24 @@ def test_what_is_no_number_of_the_range_is_named(value: str) -> None:
         Number("pitch", 21, 108, width=8).ids(value)
 
 
-def test_neighbouring_semitones_differ_clearly_over_the_whole_range() -> None:
+def test_whole_numbers_look_unrelated_and_fractions_lie_between() -> None:
     number = Number("pitch", 21, 108, width=8)
-    phase = torch.stack([number.ids(str(pitch)) for pitch in range(21, 109)])[:, None] * number.frequencies
-    waves = torch.cat([phase.cos(), phase.sin()], 1)
-    apart = torch.cdist(waves, waves) / waves.shape[1] ** 0.5
-    assert apart[~torch.eye(len(apart), dtype=torch.bool)].min() > 0.3
+
+    def waves(*values: float) -> torch.Tensor:
+        phase = torch.stack([number.ids(str(value)) for value in values])[:, None] * number.frequencies
+        return torch.nn.functional.normalize(phase.cos())
+
+    every = waves(*range(22, 108))
+    likeness = every @ every.T
+    assert likeness[~torch.eye(len(every), dtype=torch.bool)].abs().max() < 0.1
+    half = waves(60.5) @ waves(60, 61, 70).T
+    assert half[0, :2].min() > 0.5
+    assert half[0, 2].abs() < 0.1
+
+
+def test_wide_ranges_are_bounded() -> None:
+    assert len(Number("length", 0, 1e6).frequencies) < 128
+    assert len(Number("share", 0, 1).frequencies) >= 7
 
 
 def test_a_missing_number_is_the_null_whatever_its_id() -> None:

@@ -19,6 +19,7 @@ from mmdiff.errors import UserError
 # Of a sine at full scale: where the scale turns from logarithmic to linear, 60 dB down. What is fainter has a
 # frequency that nobody hears, and hardly any in this scale.
 _FAINT = 1e-3
+_LOUDEST = 2.0  # what no sound within full scale exceeds, so that one wrong number does not drown the others
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Polar:
     def decode(self, coefficients: Float[Tensor, "*b k l"], samples: int) -> Float[Tensor, "*b c s"]:
         rows = coefficients.reshape(-1, self.size + 2, coefficients.shape[-1]).double()
         logs, faded = rows.split(self.size // 2 + 1, 1)
-        loud = logs.exp().clamp_min(_FAINT)
+        loud = logs.exp().clamp(_FAINT, _LOUDEST + _FAINT)
         magnitude = (loud - _FAINT) * self._loudest
         turns = faded * loud / (loud - _FAINT).clamp_min(_FAINT * 1e-6)
         back = self._backwards(rows).angle()
