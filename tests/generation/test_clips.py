@@ -30,10 +30,12 @@ def with_given(recipe: Recipe, share: float = 0.5) -> Recipe:
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, given=share))
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.5], ids=["uninformed", "informed"])
+@pytest.fixture(scope="module", params=[(0.0, "fp32"), (0.5, "bf16")], ids=["uninformed", "informed"])
 def pipeline(request, tmp_path_factory) -> Pipeline:
-    recipe = with_given(CLIPS, request.param)
-    return load(save(lively(build(recipe)), tmp_path_factory.mktemp("clips") / "run", recipe=recipe))
+    share, precision = request.param
+    recipe = with_given(CLIPS, share)
+    run = save(lively(build(recipe)), tmp_path_factory.mktemp("clips") / "run", recipe=recipe)
+    return load(run, precision=precision)
 
 
 @pytest.fixture(scope="module")
