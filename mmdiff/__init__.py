@@ -1,7 +1,7 @@
 """Multi-modal diffusion: train and sample images and sound with one core; importing this is quick.
 
 ``mmdiff.train(recipe, data=...)`` trains and returns the run folder; ``mmdiff.load(run)`` gives a pipeline
-whose ``sample`` yields pictures or sounds.
+whose ``sample`` yields pictures, sounds or clips.
 """
 
 from importlib import import_module

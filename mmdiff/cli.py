@@ -17,7 +17,9 @@ from mmdiff.commands import VERBS, Verb
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
-DESCRIPTION = "Train diffusion models on your own pictures and sounds and sample from them, on any machine."
+DESCRIPTION = (
+    "Train diffusion models on your own pictures, sounds and clips and sample from them, on any machine."
+)
 EXAMPLES = """\
 start here:
   mmdiff demo                                        train a small model, see what it draws
@@ -26,7 +28,7 @@ start here:
   mmdiff train image/folder --data PICTURES          learn from it; the same command again resumes
   mmdiff sample runs/folder --prompt "a red heart"   draw
   mmdiff eval runs/folder --data PICTURES            how near it comes to real ones, with floor and ceilings
-  mmdiff data audit SOUNDS --modality audio          sounds go the same way, by audio/folder
+  mmdiff data audit SOUNDS --modality audio          sounds and clips go the same way
 
 `mmdiff VERB --help` explains each verb with examples.
 exit codes: 0 done; 1 failed while working; 2 the input was wrong; 130 Ctrl-C; 143 SIGTERM, after saving

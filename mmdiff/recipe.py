@@ -52,7 +52,9 @@ class Data:
     """What to learn from."""
 
     path: str | None = None  # a folder or tar; `--data` sets it
-    source: Annotated[str, OneOf("folder", "shapes", "tones")] = "folder"  # the others are made by code
+    source: Annotated[str, OneOf("folder", "shapes", "tones", "bounce")] = (
+        "folder"  # the others are made by code
+    )
     size: Size = "32x32"  # of pictures and clips
     frames: Count = 16  # of clips: what training sees of one at a time
     fps: Rate = "8"  # of clips: others are brought to this rate
@@ -72,7 +74,7 @@ class Data:
     phrase_share: Share = 0.0  # how often one of the phrases is the caption; {tag} is one of the tags
     workers: Whole = 0  # processes that read ahead
     cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
-    length: Count = 20_000  # samples of the sources "shapes" and "tones"
+    length: Count = 20_000  # samples of the sources that code makes
 
 
 @dataclass(frozen=True, kw_only=True)

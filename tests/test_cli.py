@@ -23,7 +23,7 @@ PROMISED = {
     "train": {"RECIPE", "--data", "--run", "--set", "--devices"},
     "sample": {
         *("RUN", "--prompt", "--condition", "-n", "--steps", "--sampler", "--grid", "--guidance", "--seed"),
-        *("--size", "--seconds", "--given", "--weights", "--format", "--sheet", "--out"),
+        *("--size", "--seconds", "--frames", "--fps", "--given", "--weights", "--format", "--sheet", "--out"),
     },
     "eval": {
         *("RUN", "--data", "-n", "--steps", "--guidance", "--seed", "--pitch", "--embeddings", "--json"),
@@ -89,7 +89,9 @@ def test_help_teaches(capsys, words):
         ("sample x --size 32", 2, "argument --size: size '32': expected WIDTHxHEIGHT in pixels"),
         ("sample x --seconds 0", 2, "argument --seconds: got '0', expected a number above 0"),
         ("sample x --condition google", 2, "argument --condition: got 'google', expected NAME=VALUE"),
-        ("sample x --format gif", 2, "unknown --format 'gif'"),
+        ("sample x --format bmp", 2, "unknown --format 'bmp'"),
+        ("sample x --frames 0", 2, "argument --frames: got '0', expected a whole number of at least 1"),
+        ("sample x --fps 0", 2, "argument --fps: got '0', expected frames a second, such as 8 or 24000/1001"),
         ("sample nowhere", 2, "nowhere: is not a run folder, expected a recipe.yaml in it"),
         ("eval nowhere", 2, "nowhere: is not a run folder, expected a recipe.yaml in it"),
         ("eval x -n 0", 2, "argument -n: got '0', expected a whole number of at least 1"),
@@ -103,7 +105,7 @@ def test_help_teaches(capsys, words):
         ("data audit . --modality smell", 2, "unknown modality 'smell'"),
         ("inspect nowhere.png", 2, "nowhere.png: no such file or folder"),
         ("regenerate nowhere.png", 2, "nowhere.png: no such file or folder"),
-        ("demo vidoe", 2, "unknown demo 'vidoe'"),
+        ("demo vidoe", 2, "unknown demo 'vidoe'; did you mean 'video'?"),
         ("demo audoi", 2, "unknown demo 'audoi'; did you mean 'audio'?"),
     ],
 )

@@ -22,6 +22,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from mmdiff.commands.demo import DEMOS
+from mmdiff.recipe import builtin_names
+
 MARK = re.compile(r"<!-- test: (?P<verb>run|skip)(?:, (?P<rest>.*))? -->", re.DOTALL)
 FENCE = re.compile(
     r"(?P<mark><!-- test:(?:(?!-->).)*-->\n)?^```(?P<kind>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
@@ -93,6 +96,12 @@ def test_readme_runs(tmp_path, checkout):
     for block in found:
         if block.skip is None:
             execute(block, tmp_path, checkout)
+
+
+def test_every_recipe_and_demo_is_on_the_page(checkout):
+    readme = (checkout / "README.md").read_text()
+    assert set(re.findall(r"^\| `(\w+/\w+)` ", readme, re.MULTILINE)) == set(builtin_names())
+    assert f"mmdiff demo {' | '.join([*DEMOS, 'all'])} " in readme
 
 
 EXAMPLE = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmdiff.commands.verb import Verb
 
-DEMOS = ("image", "audio")
+DEMOS = ("image", "audio", "video")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         choices=[*DEMOS, "all"],
         default="all",
         metavar="DEMO",
-        help="image, audio or all (default)",
+        help="image, audio, video or all (default)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to (default: demo)"
@@ -34,12 +34,14 @@ VERB = Verb(
     summary="train small models here and now, and show what they draw",
     examples="""\
 examples:
-  mmdiff demo                       everything, into demo/image and demo/audio
+  mmdiff demo                       everything, into demo/image, demo/audio and demo/video
   mmdiff demo image --out /tmp/demo
   mmdiff demo audio --out /tmp/notes
+  mmdiff demo video --out /tmp/clips
 
-Each takes minutes on two cores and makes its own training data: coloured shapes with captions, and notes of a
-known pitch and timbre. Open the index.html that it leaves. Interrupted, the same command goes on.
+Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a
+known pitch and timbre, and shapes that move and bounce off the walls. Open the index.html that it leaves.
+Interrupted, the same command goes on.
 """,
     options=options,
     work=run,

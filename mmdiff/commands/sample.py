@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, scale, seconds, seed, setting, size
+from mmdiff.commands.verb import Verb, count, rate, scale, seconds, seed, setting, size
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
@@ -43,8 +43,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--grid", metavar="NAME", help="how the steps are spread, such as karras *")
     add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
-    add("--size", type=size, metavar="WxH", help="of pictures, in pixels *")
+    add("--size", type=size, metavar="WxH", help="of pictures and clips, in pixels *")
     add("--seconds", type=seconds, metavar="S", help="of sounds, how long they are *")
+    add("--frames", type=count, metavar="F", help="of clips, how many *")
+    add("--fps", type=rate, metavar="R", help="of clips, frames a second that they are played at *")
     add(
         "--given",
         metavar="SPEC",
@@ -53,15 +55,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
     add(
         "--format",
-        choices=["png", "jpg", "webp", "wav", "flac", "ogg", "mp3"],
+        choices=["png", "jpg", "webp", "wav", "flac", "ogg", "mp3", "mp4", "webm", "gif"],
         metavar="TYPE",
-        help="png (default), jpg, webp; wav (default), flac, ogg, mp3",
+        help="png (default), jpg, webp; wav (default), flac, ogg, mp3; mp4 (default), webm, gif",
     )
     add(
         "--sheet",
         type=Path,
         metavar="FILE",
-        help="also write one PNG that shows all samples with their prompts; sounds as spectrograms",
+        help="also write one PNG of all samples with their prompts; of sounds spectrograms, of clips frames",
     )
     add("--out", type=Path, default=Path("out"), metavar="DIR", help="where to (default: out)")
 
@@ -100,12 +102,13 @@ def run(args: argparse.Namespace) -> int:
 
 def extent(args: argparse.Namespace, modality: "Modality") -> str | None:
     """How large samples are to be, in the words of their modality; None when it was not said."""
-    for name in ("size", "seconds"):
-        if getattr(args, name) is not None and name != modality.extent:
-            raise UserError(
-                f"--{name}: this run makes {modality.noun}, which have --{modality.extent} instead"
-            )
-    return args.size if args.seconds is None else f"{args.seconds!r}s"
+    every = {name: getattr(args, name) for name in ("size", "seconds", "frames", "fps")}
+    asked = {name: value for name, value in every.items() if value is not None}
+    for name in asked:
+        if name not in modality.extents:
+            have = " and ".join(f"--{extent}" for extent in modality.extents)
+            raise UserError(f"--{name}: this run makes {modality.noun}, which have {have} instead")
+    return modality.size_with(asked) if asked else None
 
 
 def suffix(kind: str | None, modality: "Modality") -> str:
@@ -169,6 +172,9 @@ examples:
   mmdiff sample runs/notes --given a.wav@0-0.4,0.8-              keeps these seconds, fills the gap
   mmdiff sample runs/emoji --given a.png@-16x16+8+8              keeps all but a box: WIDTHxHEIGHT+LEFT+TOP
   mmdiff sample runs/emoji --given a.png~0.6 --prompt "red heart"     a variation
+  mmdiff sample runs/motion --prompt "dog face" --frames 24 --format gif
+  mmdiff sample runs/motion --given a.png@0                      a clip whose first frame is a.png
+  mmdiff sample runs/motion --given a.mp4@0-3,12-                keeps these frames, makes the ones between
 
 Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what
 is drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.

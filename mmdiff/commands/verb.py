@@ -2,12 +2,13 @@
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mmdiff.errors import UserError
-from mmdiff.recipe import pixels
+from mmdiff.recipe import RATE, pixels
 
 Number = TypeVar("Number", int, float)
 
@@ -68,6 +69,13 @@ def size(text: str) -> str:
         pixels(text)
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def rate(text: str) -> str:
+    """Frames a second, a whole number, a decimal or a fraction; checked."""
+    if not re.fullmatch(RATE, text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected frames a second, such as 8 or 24000/1001")
     return text
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from PIL import Image
 
-from mmdiff.data import cliptags
+from mmdiff.data import cliptags, pictures
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.pictures import MOST_PIXELS, Picture, rgb
 from mmdiff.data.shown import Film, Shown, refuse_large, refusing
@@ -22,6 +22,16 @@ _HASTE, _USUAL = (
 def is_animation(data: bytes) -> bool:
     """Whether the bytes are of a format that is read here; a still picture is a clip of one frame."""
     return data.startswith((b"GIF8", b"\x89PNG")) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
+
+
+def is_still(data: bytes) -> bool:
+    """Whether the bytes are a picture that says of no frame how long it is shown; a GIF always says so."""
+    formats = [kind for kind in pictures.FORMATS if kind != "GIF"]
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as picture:
+            return picture.format not in FORMATS or getattr(picture, "n_frames", 1) == 1
+    except Exception:  # whatever a decoder makes of a film or of a damaged file
+        return False
 
 
 def film(data: bytes, name: str) -> Film:

@@ -1,7 +1,7 @@
 """Real samples to compare with: twins, whose conditions are asked for, and as many others much like them."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -12,14 +12,13 @@ from torch import Tensor
 from mmdiff import counter
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Library
+from mmdiff.data.made import MADE, made
 from mmdiff.data.scan import scan
-from mmdiff.data.shapes import Shapes
-from mmdiff.data.tones import Tones
 from mmdiff.errors import UserError
 from mmdiff.evaluation.alike import Alike, Raw
 from mmdiff.generation.model import Model
 from mmdiff.modalities import Modality
-from mmdiff.recipe import Recipe, pixels
+from mmdiff.recipe import Recipe
 
 DEFAULT, FEWEST = 100, 4  # samples; with fewer than four there is no interval
 _SPOKEN = ("text", "label", "number")  # kinds of condition whose value a metadata column holds
@@ -77,16 +76,10 @@ def source_of(recipe: Recipe, modality: Modality, data: Path | None) -> tuple[So
     if data is not None:
         listing = scan(data, modality.suffixes, settings.captions)
         return Library(listing, modality, settings.cache_mb), str(data)
-    if settings.source not in _MADE:
+    if settings.source not in MADE:
         raise UserError(f"--data: got nothing, expected a folder or a tar of real {modality.noun}")
     seed = recipe.training.seed + 1
-    return _MADE[settings.source](recipe, seed), f"{settings.source} made by code with seed {seed}"
-
-
-_MADE: dict[str, Callable[[Recipe, int], Source]] = {
-    "shapes": lambda r, seed: Shapes(seed, r.data.length, pixels(r.data.size), r.data.cache_mb),
-    "tones": lambda r, seed: Tones(seed, r.data.length, r.data.sample_rate, r.data.seconds, r.data.cache_mb),
-}
+    return made(recipe, seed), f"{settings.source} made by code with seed {seed}"
 
 
 def choose(source: Source, called: str, recipe: Recipe, model: Model, n: int | None, seed: int) -> Real:

@@ -109,7 +109,7 @@ def learn(given: Given, model: Model, modality: Modality) -> tuple[Given, Known]
     if mask.all():
         raise UserError(
             f"--given {given.file}: all of a sample of {modality.size} is kept, and nothing is left to make; "
-            f"expected a larger --{modality.extent}, FILE@PLACES or FILE~STRENGTH"
+            f"expected a larger --{modality.extents[0]}, FILE@PLACES or FILE~STRENGTH"
         )
     x0 = modality.unpack(modality.window(packed, 0.0)[0])
     x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()

@@ -59,7 +59,7 @@ class Model(nn.Module):
         choose(TARGETS, diffusion.target, "diffusion.target")
         self.conditions = Conditions(recipe.conditions, styles=self.modality.styles)
         self.curves = tuple(name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED)
-        if self.curves and self.modality.seconds_per_position is None:
+        if self.curves and self.modality.plays != "audio":
             raise UserError(f"conditions.{self.curves[0]}.kind: got 'envelope', which only sounds have")
         channels, *sizes = self.modality.shape
         column = (channels, *(1,) * len(sizes))

@@ -51,7 +51,7 @@ class Generated:
 
     @property
     def picture(self) -> Pillow.Image:
-        """The sample as a Pillow picture; of a sound, its spectrogram."""
+        """The sample as a Pillow picture; of a sound its spectrogram, of a clip its frames in rows."""
         return self.modality.preview(self.sample)
 
     def save(self, path: str | Path) -> None:
@@ -111,7 +111,8 @@ class Pipeline:
             rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
             seed: of all samples; a sample's index under it starts at ``first``.
             first: index of the first sample of each prompt.
-            size: "WIDTHxHEIGHT" in pixels, or seconds such as "1.5s"; that of the training when None.
+            size: "WIDTHxHEIGHT" in pixels, seconds such as "1.5s", or of clips "WIDTHxHEIGHTxFRAMES@FPS";
+                that of the training when None.
             given: a file that samples are made from: "FILE" goes on where it ends, "FILE@PLACES" keeps parts
                 of it and makes the others, "FILE~STRENGTH" varies it; see ``Modality.kept`` for places.
             progress: called after each network call with (rows done, rows in all).
@@ -259,7 +260,7 @@ def prepare(model: Model, precision: str) -> None:
     The weights that become bfloat16 are those that autocast would cast at every call, so no result changes.
     """
     model.eval().requires_grad_(False)
-    if len(model.modality.shape) == 3:
+    if len(model.modality.shape) > 2:
         model.to(memory_format=torch.channels_last)
     for module in model.denoiser.modules() if precision == "bf16" else ():
         if isinstance(module, nn.Linear | Conv):

@@ -10,9 +10,14 @@ from mmdiff.modalities.video import Video
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
 
-__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "Video", "modality_of"]
+__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "Video", "modality_of", "plays"]
 
 MODALITIES: dict[str, type[Modality]] = {"image": Image, "audio": Audio, "video": Video}
+
+
+def plays(suffix: str) -> str:
+    """What of HTML plays a file that a run leaves, audio or video; "" for what is only looked at."""
+    return next((kind.plays for kind in MODALITIES.values() if kind.suffix == suffix), "")
 
 
 def modality_of(recipe: Recipe) -> Modality:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from PIL import Image as Pillow
 from torch import Tensor
 
+from mmdiff import files
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe
 
@@ -19,7 +20,9 @@ class Modality(Protocol):
     Attributes:
         name: for example image.
         noun: what people call its samples, for example pictures.
-        extent: what its size is measured in: the option `--size` or `--seconds`.
+        extents: what its size is measured in, such as the options `--frames` and `--size`; the first one
+            makes a sample longer, where it has a length.
+        plays: what of HTML plays its files, audio or video; "" for what is only looked at.
         suffix: of the files that are written when nothing else is asked for.
         suffixes: of the files that can be read, lower case with the dot.
         formats: kinds of files that can be written, without the dot.
@@ -29,7 +32,8 @@ class Modality(Protocol):
 
     name: ClassVar[str]
     noun: ClassVar[str]
-    extent: ClassVar[str]
+    extents: ClassVar[tuple[str, ...]]
+    plays: ClassVar[str]
     suffix: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
     formats: ClassVar[tuple[str, ...]]
@@ -54,6 +58,9 @@ class Modality(Protocol):
 
     def sized(self, size: str) -> "Modality":
         """The same at another size. Raises UserError."""
+
+    def size_with(self, asked: Mapping[str, Any]) -> str:
+        """The size, as text, with the `extents` that are asked for changed. Raises UserError."""
 
     def read(self, data: bytes, name: str = ...) -> Sample:
         """The sample in the bytes of a file, as it is. Raises BadFile."""
@@ -116,3 +123,19 @@ class Modality(Protocol):
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
         """What `write` embedded, or None when there is no provenance of ours. Raises UserError."""
+
+
+def write(
+    modality: Modality,
+    sample: Sample,
+    path: str | Path | io.BufferedIOBase,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a file of the kind that its extension says, whole or not at all.
+
+    A stream gets the kind of file that is written when nothing else is asked for.
+    """
+    if isinstance(path, str | Path):
+        files.write_bytes(path, modality.to_bytes(sample, Path(path).suffix, provenance))
+    else:
+        path.write(modality.to_bytes(sample, modality.suffix, provenance))

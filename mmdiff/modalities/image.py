@@ -15,9 +15,9 @@ from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff import files
 from mmdiff.data.pictures import FORMATS, covering, decoded, to_x0
 from mmdiff.errors import UserError
+from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
 
@@ -41,7 +41,8 @@ class Image:
 
     name: ClassVar[str] = "image"
     noun: ClassVar[str] = "pictures"
-    extent: ClassVar[str] = "size"
+    extents: ClassVar[tuple[str, ...]] = ("size",)
+    plays: ClassVar[str] = ""
     suffix: ClassVar[str] = ".png"
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -75,6 +76,10 @@ class Image:
         """The same for pictures of another size. Raises UserError unless it is WIDTHxHEIGHT."""
         width, height = pixels(size)
         return dataclasses.replace(self, width=width, height=height)
+
+    def size_with(self, asked: Mapping[str, Any]) -> str:
+        """The size that is asked for."""
+        return str(asked.get("size", self.size))
 
     def read(self, data: bytes, name: str = "picture") -> Sample:
         """The first picture in the bytes of a file, at its own size. Raises BadFile for whatever is wrong."""
@@ -161,17 +166,7 @@ class Image:
         self.preview(sample).save(buffer, kind, **options, **_embedded(kind, provenance))
         return buffer.getvalue()
 
-    def write(
-        self,
-        sample: Sample,
-        path: str | Path | io.BufferedIOBase,
-        provenance: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Writes a file of the kind that its extension says, whole or not at all; a stream gets a PNG."""
-        if isinstance(path, str | Path):
-            files.write_bytes(path, self.to_bytes(sample, Path(path).suffix, provenance))
-        else:
-            path.write(self.to_bytes(sample, ".png", provenance))
+    write = base.write
 
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:

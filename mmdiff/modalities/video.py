@@ -17,10 +17,11 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff.data import clipfiles, clips
+from mmdiff.data import animations, clipfiles, clips
 from mmdiff.data.cliptags import ClipSize, size_of
-from mmdiff.data.pictures import covering, to_x0
+from mmdiff.data.pictures import covering, decoded, to_x0
 from mmdiff.errors import UserError
+from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
 
@@ -48,7 +49,8 @@ class Video:
 
     name: ClassVar[str] = "video"
     noun: ClassVar[str] = "clips"
-    extent: ClassVar[str] = "frames"
+    extents: ClassVar[tuple[str, ...]] = ("frames", "size", "fps")
+    plays: ClassVar[str] = "video"
     suffix: ClassVar[str] = ".mp4"
     # Not .png: what is so called is a picture, be it one of the frames of a clip
     suffixes: ClassVar[frozenset[str]] = frozenset(
@@ -95,15 +97,27 @@ class Video:
             raise UserError(f"size {size!r}: expected WIDTHxHEIGHTxFRAMES@FPS, such as 32x32x16@8")
         return dataclasses.replace(self, **found._asdict())
 
+    def size_with(self, asked: Mapping[str, Any]) -> str:
+        """What is asked for of pixels, frames and rate, and the rest as it is."""
+        width, height = pixels(asked["size"]) if "size" in asked else (self.width, self.height)
+        frames, fps = asked.get("frames", self.frames), Fraction(asked.get("fps", self.fps))
+        return str(ClipSize(width, height, frames, fps))
+
     def read(self, data: bytes, name: str = "clip") -> Sample:
         """The clip in the bytes of a file, at this modality's size and rate and as long as it is.
 
         It is reduced while it is read, so that an hour of film takes no more memory than what is kept of it.
 
+        A still picture is one frame. An animation, even of one frame, is shown as long as it says.
+
         Raises:
             BadFile: whatever is wrong with the file.
         """
         cover = partial(covering, width=self.width, height=self.height)
+        if animations.is_still(data):
+            picture = decoded(data, name)
+            file = _facts(picture.shape[1], picture.shape[0], 1, self.fps, 1 / self.fps)
+            return Sample(torch.from_numpy(cover(picture)[None]), fps=self.fps, file=file)
         frames, facts = clips.decoded(data, name, self.fps, cover)
         file = _facts(facts.width, facts.height, len(facts.times), facts.fps, facts.seconds)
         return Sample(torch.from_numpy(frames), fps=self.fps, file=file)
@@ -210,10 +224,10 @@ class Video:
 
         A path without extension becomes a folder of numbered PNG files.
         """
-        if isinstance(path, str | Path):
+        if isinstance(path, str | Path) and not Path(path).suffix:
             clipfiles.write(sample.value, self._fps(sample), path, provenance)
         else:
-            path.write(self.to_bytes(sample, ".mp4", provenance))
+            base.write(self, sample, path, provenance)
 
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:

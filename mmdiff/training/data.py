@@ -7,6 +7,7 @@ number of loader workers gives the same batches, and ``w`` processes that each t
 see together what one would see.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -137,8 +138,9 @@ class Positions(Dataset[Parts]):
             return None
         mask = torch.zeros(1, *axes, dtype=torch.bool)
         if counter.uniform(training.seed, "given", position) < training.given:
-            held = axes if valid is None else [int(valid.sum())]  # only series have padding
-            mask[(slice(None), *map(slice, held))] = known(training.seed, position, held)
+            # Padding is whole positions at the end of a series, and whole frames at that of a clip
+            held = axes if valid is None else (int(valid.sum()) // math.prod(axes[1:]), *axes[1:])
+            mask[:, : held[0]] = known(training.seed, position, held)
         return mask
 
     def curves(self, position: int, packed: Tensor) -> Tensor | None:

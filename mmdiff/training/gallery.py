@@ -11,7 +11,7 @@ from mmdiff.generation.model import Model
 from mmdiff.generation.pipeline import Ask, Generated, Pipeline
 from mmdiff.generation.provenance import Origin
 from mmdiff.generation.sheet import sheet
-from mmdiff.modalities import Audio
+from mmdiff.modalities import plays
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
@@ -62,9 +62,9 @@ class Gallery:
         yield from pipeline.each(self.prompts, self.recipe.sampling.n, seed=self.recipe.training.seed)
 
 
-def sounds(folder: Path) -> list[Path]:
-    """The samples in a folder that can be listened to, in order."""
-    return sorted(folder.glob(f"*{Audio.suffix}"))
+def played(folder: Path) -> list[Path]:
+    """The samples in a folder that can be played, sounds or clips, in order."""
+    return sorted(path for path in folder.iterdir() if plays(path.suffix))
 
 
 def caption(generated: Generated) -> str:

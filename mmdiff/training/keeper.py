@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback
 
 from mmdiff.run import Run
 from mmdiff.training import checkpoint, page
-from mmdiff.training.gallery import Gallery, sounds
+from mmdiff.training.gallery import Gallery, played
 from mmdiff.training.loggers import Files, Row, Trackers, trackers
 from mmdiff.training.module import DiffusionModule, learning_rate
 from mmdiff.training.progress import Progress
@@ -123,7 +123,7 @@ class Keeper(Callback):
             module.train()
         if self._trackers is not None:
             self._trackers.picture(module.step, path)
-            self._trackers.sounds(module.step, sounds(path.parent))
+            self._trackers.played(module.step, played(path.parent))
         self._page(finished=False)
 
     def _page(self, finished: bool) -> None:

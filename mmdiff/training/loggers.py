@@ -1,7 +1,8 @@
 """Where the numbers and the pictures of a run go: files always, W&B and TensorBoard where they are wanted.
 
 The files are the record of the run and must be complete; the trackers are a convenience and may fail without
-stopping anything.  Pictures and sounds are handed over as files: wandb shows float tensors as black.
+stopping anything.  Pictures, sounds and clips are handed over as files: wandb shows float tensors as black,
+and needs moviepy to encode arrays.
 """
 
 import csv
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mmdiff import files, schema
+from mmdiff.modalities import plays
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
@@ -74,8 +76,8 @@ class Tracker(Protocol):
     def picture(self, step: int, path: Path) -> None:
         """Takes the sample grid of a step, a PNG file."""
 
-    def sounds(self, step: int, paths: Sequence[Path]) -> None:
-        """Takes the samples of a step that can be heard, none of a run of another modality."""
+    def played(self, step: int, paths: Sequence[Path]) -> None:
+        """Takes the samples of a step that can be played, sounds or clips; none of a run of pictures."""
 
     def close(self) -> None:
         """Sends what is left."""
@@ -121,11 +123,12 @@ class Wandb:
         """Logs a picture file."""
         self._run.log({"step": step, "samples": self._wandb.Image(str(path), caption=f"step {step}")})
 
-    def sounds(self, step: int, paths: Sequence[Path]) -> None:
-        """Logs sound files."""
-        if paths:
-            heard = [self._wandb.Audio(str(path), caption=path.stem) for path in paths]
-            self._run.log({"step": step, "sounds": heard})
+    def played(self, step: int, paths: Sequence[Path]) -> None:
+        """Logs the files as they are."""
+        makers: dict[str, Any] = {"audio": self._wandb.Audio, "video": self._wandb.Video}
+        media = [makers[plays(path.suffix)](str(path), caption=path.stem) for path in paths]
+        if media:
+            self._run.log({"step": step, "played": media})
 
     def close(self) -> None:
         """Ends this session of the W&B run; the next one continues it by its id."""
@@ -153,11 +156,14 @@ class TensorBoard:
         with Image.open(path) as picture:
             self._writer.add_image("samples", numpy.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
-    def sounds(self, step: int, paths: Sequence[Path]) -> None:
-        """Logs sound files, mixed to one channel, which is all that TensorBoard plays."""
+    def played(self, step: int, paths: Sequence[Path]) -> None:
+        """Logs sound files, mixed to one channel, which is all that TensorBoard plays.
+
+        It takes no encoded clips, and arrays only with moviepy: of clips it has the grid of their frames.
+        """
         from mmdiff.data.sounds import decoded
 
-        for path in paths:
+        for path in (path for path in paths if plays(path.suffix) == "audio"):
             sound = decoded(path.read_bytes(), path.name)
             self._writer.add_audio(f"sounds/{path.stem}", sound.wave.mean(0), step, sound.sample_rate)
 
@@ -184,10 +190,10 @@ class Trackers:
         for name, tracker in list(self._trackers.items()):
             self._attempt(name, partial(tracker.picture, step, path))
 
-    def sounds(self, step: int, paths: Sequence[Path]) -> None:
-        """Hands sounds to each."""
+    def played(self, step: int, paths: Sequence[Path]) -> None:
+        """Hands samples that can be played to each."""
         for name, tracker in list(self._trackers.items()):
-            self._attempt(name, partial(tracker.sounds, step, paths))
+            self._attempt(name, partial(tracker.played, step, paths))
 
     def close(self) -> None:
         """Closes each."""

@@ -1,7 +1,7 @@
 """index.html of a run: the loss curve, the sample grids by step, the speed and the recipe on one page.
 
-The page needs no server, no script and no network; pictures and sounds are linked relative to it, so a run
-can move.
+The page needs no server, no script and no network; pictures, sounds and clips are linked relative to it, so a
+run can move.
 """
 
 import html
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmdiff import files
+from mmdiff.modalities import plays
 from mmdiff.run import Run
-from mmdiff.training.gallery import sounds
+from mmdiff.training.gallery import played
 from mmdiff.training.loggers import read_rows
 from mmdiff.training.progress import clock
 
@@ -41,14 +42,19 @@ p { margin: 4px 0; color: var(--soft) }
 svg { width: 100%; height: auto; display: block }
 figure { margin: 0 0 14px; padding: 12px }
 figure img { max-width: 100%; display: block; border-radius: 4px }
-.sounds { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 8px 14px }
-.sounds { margin-top: 12px; font-size: 13px; color: var(--soft) }
-.sounds audio { display: block; width: 100%; height: 34px }
+.played { display: grid; grid-template-columns: repeat(auto-fill, minmax(260px, 1fr)); gap: 8px 14px }
+.played { margin-top: 12px; font-size: 13px; color: var(--soft) }
+.played:has(video) { grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)) }
+.played audio { display: block; width: 100%; height: 34px }
+.played video { display: block; width: 100%; image-rendering: pixelated; border-radius: 4px }
 figcaption { color: var(--soft); font-size: 13px; margin-bottom: 8px }
 pre { padding: 14px; overflow: auto; font-size: 12.5px }
 text { fill: var(--soft); font: 11px system-ui, sans-serif }
 summary { cursor: pointer; color: var(--soft); margin: 8px 0 }
 """
+
+# Clips without sound start by themselves, which browsers allow where they are muted
+_PLAYING = {"audio": 'controls preload="none"', "video": "loop autoplay muted controls playsinline"}
 
 
 class Figure(NamedTuple):
@@ -56,7 +62,7 @@ class Figure(NamedTuple):
 
     step: int
     picture: str
-    sounds: Sequence[str] = ()
+    played: Sequence[str] = ()
 
 
 def write(run: Run, finished: bool) -> None:
@@ -72,7 +78,7 @@ def write(run: Run, finished: bool) -> None:
 
 def figure(root: Path, step: int, grid: Path) -> Figure:
     """The samples beside a grid, for a page in the folder ``root``."""
-    paths = [path.relative_to(root).as_posix() for path in [grid, *sounds(grid.parent)]]
+    paths = [path.relative_to(root).as_posix() for path in [grid, *played(grid.parent)]]
     return Figure(step, paths[0], paths[1:])
 
 
@@ -172,18 +178,19 @@ def _samples(figures: Sequence[str]) -> str:
     return f"<h2>Samples</h2>{newest}{rest}"
 
 
-def _figure(step: int, path: str, heard: Sequence[str]) -> str:
+def _figure(step: int, path: str, samples: Sequence[str]) -> str:
     link = html.escape(path, quote=True)
     picture = f'<a href="{link}"><img src="{link}" alt="samples"></a>'
-    players = "".join(map(_player, heard))
-    players = f'<div class="sounds">{players}</div>' if players else ""
+    players = "".join(map(_player, samples))
+    players = f'<div class="played">{players}</div>' if players else ""
     return f"<figure><figcaption>step {step:,}</figcaption>{picture}{players}</figure>"
 
 
 def _player(path: str) -> str:
-    """A sound under the words that it was asked for, which its file is named after."""
-    name = html.escape(Path(path).stem.replace("-", " "))
-    return f'<div>{name}<audio controls preload="none" src="{html.escape(path, quote=True)}"></audio></div>'
+    """A sound or a clip under the words that it was asked for, which its file is named after."""
+    name, kind = html.escape(Path(path).stem.replace("-", " ")), plays(Path(path).suffix)
+    source = html.escape(path, quote=True)
+    return f'<div>{name}<{kind} {_PLAYING[kind]} src="{source}"></{kind}></div>'
 
 
 def _step(name: str) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -16,14 +16,13 @@ from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
 from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
+from mmdiff.data.made import MADE, made
 from mmdiff.data.scan import Listing, scan
-from mmdiff.data.shapes import Shapes
-from mmdiff.data.tones import Tones
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
 from mmdiff.modalities import Modality, modality_of
 from mmdiff.modalities.whitening import measured
-from mmdiff.recipe import Data, Recipe, pixels
+from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training.data import Positions, Source, label
 
@@ -70,8 +69,8 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         UserError: there is no data, or more than ``data.max_bad`` of it is broken.
     """
     modality = modality_of(recipe)
-    if recipe.data.source in _MADE:
-        source: Source = _made(recipe)
+    if recipe.data.source in MADE:
+        source: Source = made(recipe, recipe.training.seed)
         record: dict[str, Any] = {"source": recipe.data.source, "samples": len(source), "rejected": []}
         summary = [f"data: {len(source):,} {recipe.data.source} made by code, {modality.size}"]
     else:
@@ -92,31 +91,6 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         )
     refuse_values(recipe, source)
     return Prepared(recipe, source, record, tuple(summary))
-
-
-def _made(recipe: Recipe) -> Source:
-    """The source that code makes, under its name in the recipe. Raises UserError."""
-    made, data = _MADE[recipe.data.source], recipe.data
-    if recipe.modality != made.modality:
-        raise UserError(
-            f"data.source: {data.source!r} is {made.modality}, expected modality {recipe.modality}"
-        )
-    if data.channels != 1:
-        raise UserError(f"data.channels: got {data.channels}, expected 1 with data.source {data.source!r}")
-    return made.source(recipe.training.seed, data)
-
-
-class _Made(NamedTuple):
-    """Samples that code makes: of which modality, and how from a seed."""
-
-    modality: str
-    source: Callable[[int, Data], Source]
-
-
-_MADE = {
-    "shapes": _Made("image", lambda seed, d: Shapes(seed, d.length, pixels(d.size), d.cache_mb)),
-    "tones": _Made("audio", lambda seed, d: Tones(seed, d.length, d.sample_rate, d.seconds, d.cache_mb)),
-}
 
 
 def whiten(model: Model, data: Positions) -> None:

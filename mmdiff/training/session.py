@@ -88,7 +88,7 @@ def new_model(recipe: Recipe) -> Model:
         torch.default_generator.manual_seed(counter.key(recipe.training.seed, "weights") >> 1)
         model = build(recipe)
     # Convolutions in two dimensions are up to twice as fast with channels last; keys and values do not change
-    return model.to(memory_format=torch.channels_last) if len(model.modality.shape) == 3 else model
+    return model.to(memory_format=torch.channels_last) if len(model.modality.shape) > 2 else model
 
 
 def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:

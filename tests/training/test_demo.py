@@ -3,14 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from mmdiff import cli
 from mmdiff.commands import demo as commands
-from mmdiff.data import shapes, tones
+from mmdiff.data import bounce, shapes, tones
 from mmdiff.data.sounds import decoded
+from mmdiff.modalities import Video
 from mmdiff.training import demo as demos
-from mmdiff.training.demo import SHOWN, captions, demo, notes
+from mmdiff.training.demo import SHOWN, captions, demo, heading, motions, notes
 
 SHORT = [
     "training.steps=2",
@@ -22,6 +26,7 @@ SHORT = [
     "sampling.guidance=1",
 ]
 IMAGE = [*SHORT, "data.size=16x16", "net.size=tiny"]
+VIDEO = [*SHORT, "data.size=16x16", "data.frames=5", "net.size=tiny"]
 AUDIO = [
     *SHORT,
     "data.sample_rate=4000",
@@ -59,13 +64,28 @@ def test_the_demo_of_sound_leaves_notes_to_hear_and_judged_shares(tmp_path):
         assert any(re.match(rf"within {cents} +\d+% of 96 notes.*95 % interval", line) for line in said)
 
 
+def test_the_demo_of_clips_leaves_films_to_watch_and_judged_shares(tmp_path):
+    said = []
+    page = demo("video", tmp_path, VIDEO, said.append)
+    films = sorted((tmp_path / "samples").glob("*.mp4"))
+    assert len(films) == SHOWN
+    assert {Video(16, 16, 5).read(path.read_bytes()).value.shape for path in films} == {(5, 16, 16, 3)}
+    assert re.findall(r"<video ([a-z ]*) src=", page.read_text()) == [
+        "loop autoplay muted controls playsinline"
+    ] * (SHOWN)
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.width > 4 * 3 * 16
+    for name in ("colour", "shape", "direction", "all"):
+        assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
+
+
 def test_all_runs_each_in_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
     assert set(commands.DEMOS) == set(demos.DEMOS)
     monkeypatch.setattr(demos, "demo", lambda what, out: out / what)
     assert cli.main(["demo", "--out", str(tmp_path)]) == 0
     assert cli.main(["demo", "audio", "--out", str(tmp_path)]) == 0
     said = [Path(line).relative_to(tmp_path).as_posix() for line in capsys.readouterr().out.splitlines()]
-    assert said == ["image/image", "audio/audio", "audio"]
+    assert said == ["image/image", "audio/audio", "video/video", "audio"]
 
 
 def test_the_asked_notes_differ_and_cover_pitches_timbres_and_levels():
@@ -82,3 +102,21 @@ def test_the_shown_captions_cover_colours_shapes_and_positions():
     assert {truth["shape"] for truth in shown} == set(shapes.SHAPES)
     assert {truth["position"] for truth in shown} == set(shapes.POSITIONS)
     assert len({truth["text"] for truth in captions(96)}) == 96
+
+
+def test_the_asked_clips_differ_and_cover_all_words():
+    asked = motions(96)
+    assert len({truth["text"] for truth in asked}) == 96
+    for key, table in (("direction", bounce.DIRECTIONS), ("speed", bounce.SPEEDS), ("shape", shapes.SHAPES)):
+        assert {truth[key] for truth in asked[:SHOWN]} == set(table)
+
+
+@pytest.mark.parametrize("way", bounce.DIRECTIONS)
+def test_the_heading_of_a_shape_is_the_one_that_it_was_given(way):
+    known = bounce.truth("red", "star", way, "slowly") | {"x": 0.5, "y": 0.5}
+    places = bounce.path(known, (32, 32), np.arange(3) / 8)
+    inks = np.stack([shapes.coverage("star", (float(x), float(y)), 5.0, (32, 32)) for x, y in places])
+    clip = torch.from_numpy(255 - 200 * inks).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
+    assert heading(clip) == way
+    assert heading(clip[:1].expand(3, -1, -1, -1)) is None
+    assert heading(torch.full((3, 8, 8, 3), 7, dtype=torch.uint8)) is None

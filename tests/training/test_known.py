@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from mmdiff.modalities import Audio
+from mmdiff.modalities import Audio, Video
 from mmdiff.nets import Given
 from mmdiff.training.data import Positions, collate
-from mmdiff.training.known import LONGEST, SHORTEST, known
+from mmdiff.training.known import FIRST, FRAMES, LONGEST, SHORTEST, known
 from mmdiff.training.module import DiffusionModule
 from mmdiff.training.prepare import prepare
 from mmdiff.training.session import new_model
@@ -34,6 +34,17 @@ def test_two_thirds_of_all_series_are_to_be_continued_and_the_others_to_be_fille
     assert share[False, True] == pytest.approx(1 / 3, abs=0.03)  # backward
     assert share[True, True] == pytest.approx(1 / 6, abs=0.03)  # a gap
     assert share[False, False] == pytest.approx(1 / 6, abs=0.03)  # a middle
+
+
+def test_of_clips_the_first_frame_alone_is_known_or_whole_frames_or_boxes():
+    masks = [known(0, k, (20, 4, 4)) for k in range(2000)]
+    whole = [mask[0, :, 0, 0].tolist() for mask in masks if (mask == mask[:, :, :1, :1]).all()]
+    first = [frames for frames in whole if frames == [True] + 19 * [False]]
+    assert len(first) / len(masks) == pytest.approx(FIRST, abs=0.03)
+    boxes = (1 - FIRST - FRAMES) / 12  # those that cut no other axis
+    assert len(whole) / len(masks) == pytest.approx(FIRST + FRAMES + boxes, abs=0.03)
+    assert len(set(map(tuple, whole))) > 100
+    assert not known(0, 0, (1, 1, 1)).any()
 
 
 def test_cuts_have_all_lengths():
@@ -76,6 +87,16 @@ def test_how_often_something_is_given_is_the_recipes(recipe, tmp_path):
     assert sum(data.given(k, None).any().item() for k in range(2000)) / 2000 == pytest.approx(0.25, abs=0.03)
     prepared = prepare(recipe(), tmp_path)
     assert Positions(prepared.source, data.conditions, prepared.recipe)[0][-1] is None
+
+
+def test_of_a_padded_clip_the_frames_are_cut_and_not_the_padding(recipe, tmp_path):
+    prepared = prepare(recipe("training.given=1"), tmp_path)
+    data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
+    data.modality = clips = Video(5, 4, 6)
+    _, valid = clips.window(torch.zeros(3, 4, 4, 5, dtype=torch.uint8), 0.0)
+    masks = [data.given(k, valid) for k in range(200)]
+    assert all(0 < mask[:, :4].sum() < 80 and not mask[:, 4:].any() for mask in masks)
+    assert len({tuple(mask[0, :4].flatten().tolist()) for mask in masks}) > 50
 
 
 def test_of_a_padded_series_the_sound_is_cut_and_not_its_padding(recipe, tmp_path):

@@ -2,13 +2,14 @@
 
 import csv
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from mmdiff.data import soundfiles
+from mmdiff.data import clipfiles, soundfiles
 from mmdiff.data.sounds import decoded
 from mmdiff.run import Run
 from mmdiff.training import loggers
@@ -68,7 +69,7 @@ class Spy:
     def picture(self, step, path):
         self.seen.append(path)
 
-    def sounds(self, step, paths):
+    def played(self, step, paths):
         self.seen.extend(paths)
 
     def close(self):
@@ -153,14 +154,22 @@ def note(path):
     return wave.mean(0)
 
 
-def test_sounds_reach_wandb_offline_byte_for_byte(run, recipe, tmp_path):
+def film(path):
+    """An MP4 of black."""
+    clipfiles.write(torch.zeros(3, 8, 8, 3, dtype=torch.uint8), Fraction(8), path)
+    return path
+
+
+def test_sounds_and_clips_reach_wandb_offline_byte_for_byte(run, recipe, tmp_path):
     note(tmp_path / "000-a-note.wav")
     tracker = Wandb(run, recipe("training.loggers=wandb-offline"))
-    tracker.sounds(1, [])
-    tracker.sounds(1, [tmp_path / "000-a-note.wav"])
+    tracker.played(1, [])
+    for path in (tmp_path / "000-a-note.wav", film(tmp_path / "000-a-clip.mp4")):
+        tracker.played(1, [path])
     tracker.close()
-    (copy,) = run.path.glob("wandb/offline-run-*/files/media/audio/*.wav")
-    assert copy.read_bytes() == (tmp_path / "000-a-note.wav").read_bytes()
+    for kind, suffix in (("audio", "wav"), ("videos", "mp4")):
+        (copy,) = run.path.glob(f"wandb/offline-run-*/files/media/{kind}/*.{suffix}")
+        assert copy.read_bytes() == next(tmp_path.glob(f"*.{suffix}")).read_bytes()
 
 
 def test_sounds_survive_tensorboard(run, tmp_path):
@@ -169,7 +178,7 @@ def test_sounds_survive_tensorboard(run, tmp_path):
 
     wave = note(tmp_path / "000-a-note.wav")
     tracker = TensorBoard(run, step=0)
-    tracker.sounds(3, [tmp_path / "000-a-note.wav"])
+    tracker.played(3, [tmp_path / "000-a-note.wav", film(tmp_path / "000-a-clip.mp4")])
     tracker.close()
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()

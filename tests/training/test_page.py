@@ -71,6 +71,14 @@ def test_sounds_are_played_beside_their_picture():
     assert "<audio" not in render()
 
 
+def test_clips_play_by_themselves():
+    text = render(figures=[Figure(40, "samples/step-00000040/grid.png", ["samples/step-00000040/000-a.mp4"])])
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert '<video loop autoplay muted controls playsinline src="samples/step-00000040/000-a.mp4">' in text
+
+
 def test_what_the_user_wrote_is_escaped():
     text = render(title="<b>&", recipe="x: <script>alert(1)</script>")
     assert "<script>" not in text

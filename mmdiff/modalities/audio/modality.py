@@ -1,7 +1,6 @@
 """Sound: files to waves of one sample rate and channel count and back, and to x0, a kind of spectrogram."""
 
 import dataclasses
-import io
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,9 @@ from jaxtyping import Bool, Float
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff import files
 from mmdiff.data import soundfiles, sounds
 from mmdiff.errors import UserError
+from mmdiff.modalities import base
 from mmdiff.modalities.audio import timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
@@ -51,7 +50,8 @@ class Audio:
 
     name: ClassVar[str] = "audio"
     noun: ClassVar[str] = "sounds"
-    extent: ClassVar[str] = "seconds"
+    extents: ClassVar[tuple[str, ...]] = ("seconds",)
+    plays: ClassVar[str] = "audio"
     suffix: ClassVar[str] = ".wav"
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"}
@@ -129,6 +129,10 @@ class Audio:
         if not size.endswith("s") or not 0 < seconds < math.inf:
             raise UserError(f"size {size!r}: expected seconds, such as 1.5s")
         return dataclasses.replace(self, seconds=seconds)
+
+    def size_with(self, asked: Mapping[str, Any]) -> str:
+        """The seconds that are asked for."""
+        return f"{asked['seconds']!r}s" if "seconds" in asked else self.size
 
     def read(self, data: bytes, name: str = "sound") -> Sample:
         """The sound in the bytes of a file, as it is. Raises BadFile for whatever is wrong."""
@@ -214,17 +218,7 @@ class Audio:
         """The bytes of a WAV (16 bits), FLAC, Ogg Vorbis or MP3 file; its comment is the provenance."""
         return soundfiles.encoded(sample.value, self._rate(sample), suffix, provenance=provenance)
 
-    def write(
-        self,
-        sample: Sample,
-        path: str | Path | io.BufferedIOBase,
-        provenance: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Writes a file of the kind that its extension says, whole or not at all; a stream gets a WAV."""
-        if isinstance(path, str | Path):
-            files.write_bytes(path, self.to_bytes(sample, Path(path).suffix, provenance))
-        else:
-            path.write(self.to_bytes(sample, ".wav", provenance))
+    write = base.write
 
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:

@@ -1,0 +1,123 @@
+"""Clips from a picture, from parts of a clip, and from the net of pictures that they are born from."""
+
+import dataclasses
+import json
+from fractions import Fraction
+
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.generation.model import Model, build
+from mmdiff.generation.pipeline import Pipeline, load, regenerate
+from mmdiff.modalities import Sample, Video
+from mmdiff.nets import Given
+from mmdiff.recipe import ConditionSpec, Data, Net, Recipe
+from mmdiff.training.inherit import inherit
+from tests.generation.conftest import RECIPE, lively, save
+
+CLIPS = dataclasses.replace(
+    RECIPE,
+    modality="video",
+    data=Data(size="16x12", frames=4, fps="24"),
+    net=Net(size="custom", patch=2, width=16, mults=(1, 2), blocks=1, attention=(1,)),
+    conditions={"style": ConditionSpec(kind="label", values=("google", "apple"))},
+)
+
+
+def with_given(recipe: Recipe, share: float = 0.5) -> Recipe:
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, given=share))
+
+
+@pytest.fixture(scope="module", params=[(0.0, "fp32"), (0.5, "bf16")], ids=["uninformed", "informed"])
+def pipeline(request, tmp_path_factory) -> Pipeline:
+    share, precision = request.param
+    recipe = with_given(CLIPS, share)
+    run = save(lively(build(recipe)), tmp_path_factory.mktemp("clips") / "run", recipe=recipe)
+    return load(run, precision=precision)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Noise as a picture of the run's size, as a larger JPEG, and as a clip."""
+    folder, dice = tmp_path_factory.mktemp("files"), torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (6, 12, 16, 3), dtype=torch.uint8, generator=dice)
+    Pillow.fromarray(noise[0].numpy()).save(folder / "a.png")
+    Pillow.fromarray(noise[1].numpy()).resize((50, 40)).save(folder / "a.jpg")
+    Video(16, 12, 6).write(Sample(noise, fps=Fraction(24)), folder / "a.gif")
+    return folder
+
+
+@pytest.mark.parametrize("given", ["a.png", "a.png@0", "a.jpg@0"])
+def test_a_picture_is_the_first_frame_exactly_and_the_others_are_made(pipeline, files, given):
+    one, two = (sample.sample.value for sample in pipeline.sample(n=2, given=f"{files / given}"))
+    name = files / given.partition("@")[0]
+    modality = pipeline.model.modality
+    photo = modality.read(name.read_bytes(), name.name).value
+    assert photo.shape == (1, 12, 16, 3)
+    for made in (one, two):
+        assert torch.equal(made[0], photo[0])
+        assert not torch.equal(made[1], photo[0])
+    assert not torch.equal(one[1:], two[1:])
+
+
+@pytest.mark.parametrize(
+    ("places", "frames", "rows"),
+    [("@0-1", [0, 1], slice(None)), ("@3", [3], slice(None)), ("@-16x6+0+0", [0, 1, 2, 3], slice(6, None))],
+)
+def test_frames_and_boxes_of_a_clip_are_kept_exactly(pipeline, files, places, frames, rows):
+    (made,) = pipeline.sample("", given=f"{files / 'a.gif'}{places}", seed=3, sampler="ddim(eta=1)")
+    modality = pipeline.model.modality
+    before = modality.pack(modality.read((files / "a.gif").read_bytes(), "a.gif")).permute(1, 2, 3, 0)
+    assert torch.equal(made.sample.value[frames][:, rows], before[frames][:, rows])
+    kept = modality.kept(places[1:], before.permute(3, 0, 1, 2))[0]
+    assert not torch.equal(made.sample.value[~kept], before[:4][~kept])
+
+
+def test_a_clip_does_not_depend_on_its_neighbours_and_is_made_again(pipeline, files):
+    photo = f"{files / 'a.png'}@0"
+    words = {"steps": 3, "guidance": 2.0, "style": "google"}
+    alone = next(pipeline.sample(seed=1, given=photo, **words))
+    beside = list(pipeline.sample(n=3, seed=1, given=photo, **words))
+    assert torch.equal(alone.sample.value, beside[0].sample.value)
+    again = regenerate(json.loads(json.dumps(alone.provenance)))
+    assert torch.equal(again.sample.value, alone.sample.value)
+    assert again.sample.fps == 24
+    assert again.modality.to_bytes(again.sample, ".mp4", again.provenance) == alone.modality.to_bytes(
+        alone.sample, ".mp4", alone.provenance
+    )
+
+
+def test_any_size_length_and_rate(pipeline):
+    (made,) = pipeline.sample(size="9x7x5@24000/1001")
+    assert made.sample.value.shape == (5, 7, 9, 3)
+    assert made.sample.fps == Fraction(24000, 1001)
+    assert made.picture.size == (18, 21)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_run_that_starts_from_pictures_draws_each_frame_as_they_do(tmp_path, share):
+    """Before any step, whether or not it sees more channels than they did."""
+    pictures = dataclasses.replace(CLIPS, modality="image")
+    parent: Model = lively(build(pictures))
+    clips = build(with_given(CLIPS, share)).eval()
+    inherit(clips, str(save(parent, tmp_path / "pictures", recipe=pictures)))
+    raws = [{"style": "apple"}, {}]
+    x = torch.randn(2, 3, 4, 12, 16)
+    level = NoiseLevel(torch.tensor([0.6, 0.2]), torch.tensor([0.8, 1.0]))
+
+    def condition(model: Model):
+        ids, present = (
+            {"style": torch.stack([getattr(model.conditions, what)(raw)["style"] for raw in raws])}
+            for what in ("ids", "present")
+        )
+        return model.conditions(ids, present, 2)
+
+    known = Given(torch.zeros(2, 1, 4, 12, 16, dtype=torch.bool), torch.zeros_like(x))
+    born = clips.denoiser(x, level, clips.beside(condition(clips), known, None))
+    for frame in range(4):
+        alone = parent.denoiser(x[:, :, frame], level, condition(parent))
+        torch.testing.assert_close(born[:, :, frame], alone, rtol=1e-5, atol=1e-5)
+    assert born.abs().max() > 0.1
