@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mmdiff import counter
 from mmdiff.data.badfile import BadFile
+from mmdiff.data.bounce import Bounce
 from mmdiff.data.library import Library
 from mmdiff.data.scan import scan
 from mmdiff.data.shapes import Shapes
@@ -83,7 +85,13 @@ def source_of(recipe: Recipe, modality: Modality, data: Path | None) -> tuple[So
     return _MADE[settings.source](recipe, seed), f"{settings.source} made by code with seed {seed}"
 
 
+def _bounce(recipe: Recipe, seed: int) -> Bounce:
+    data = recipe.data
+    return Bounce(seed, data.length, pixels(data.size), data.frames, Fraction(data.fps), data.cache_mb)
+
+
 _MADE: dict[str, Callable[[Recipe, int], Source]] = {
+    "bounce": _bounce,
     "shapes": lambda r, seed: Shapes(seed, r.data.length, pixels(r.data.size), r.data.cache_mb),
     "tones": lambda r, seed: Tones(seed, r.data.length, r.data.sample_rate, r.data.seconds, r.data.cache_mb),
 }
