@@ -58,7 +58,7 @@ def test_what_is_moved_back_is_the_same():
 
 def test_what_does_not_change_does_not_move():
     for pictures in (waves(), torch.zeros(1, 3, SIDE, SIDE), torch.ones(1, 3, 5, 1)):
-        assert flow(pictures, pictures).abs().max() == 0
+        assert flow(pictures, pictures).abs().max() < 1e-3
 
 
 def test_every_pair_is_by_itself_and_noise_is_finite():

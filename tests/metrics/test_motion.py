@@ -85,7 +85,7 @@ def test_what_stands_still_is_measured_without_nan(clips):
             assert all(value.isfinite().all() for value in found.values())
             assert (found["ratio"] == 0).all()
         for value in (motion.flicker(still), warp_error(still, None), moved(still, None)):
-            assert (value == 0).all()
+            assert (value < 1e-4).all()
         assert motion.temporal_spectrum(still).isfinite().all()
 
 
