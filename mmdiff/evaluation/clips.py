@@ -56,8 +56,10 @@ class Clips:
 
     @cached_property
     def spectrum(self) -> Float[Tensor, "n k"]:
-        """Over time."""
-        return torch.cat([motion.temporal_spectrum(part) for part in self.values.split(_PART)])
+        """Over time: the mean level in nepers, and how each frequency differs from it."""
+        found = torch.cat([motion.temporal_spectrum(part) for part in self.values.split(_PART)])
+        level = found.mean(1, keepdim=True)
+        return torch.cat([level, found - level], 1)
 
     def rolled(self) -> "Clips":
         """The same, each in the place of the one after it."""
@@ -123,6 +125,7 @@ def _liveliness(judged: Clips, twins: Clips) -> tuple[Tensor, Tensor]:
 
 
 def _spectra(judged: Clips, twins: Clips) -> tuple[Tensor, Tensor]:
+    """Both on the scale of the real ones."""
     x, y = judged.spectrum, twins.spectrum
     return standardised(x, y, _NEPER), standardised(y, y, _NEPER)
 
