@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmdiff.errors import UserError
-from mmdiff.evaluation import features, pictures, sounds
+from mmdiff.evaluation import clips, features, pictures, sounds
 from mmdiff.evaluation.alike import Raw
 from mmdiff.evaluation.measure import Row, compare
 from mmdiff.evaluation.real import Real, choose, source_of
@@ -18,6 +19,8 @@ from mmdiff.generation.engine import Engine
 from mmdiff.generation.model import guidance_of
 from mmdiff.generation.pipeline import Pipeline, load, whole
 from mmdiff.generation.request import Request
+from mmdiff.metrics.trajectory import lawful
+from mmdiff.modalities import Modality
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe, Sampling
 from mmdiff.run import versions
@@ -59,7 +62,7 @@ def evaluate(  # noqa: PLR0913  each argument is a word of the command line
     whole("seed", seed, 0)
     pipeline = load(run)
     recipe, modality = pipeline.recipe, pipeline.model.modality
-    _refuse(modality.name, pitch, embeddings)
+    _refuse(modality, pitch, embeddings)
     sampling = _sampling(recipe.sampling, steps, guidance)
     source, called = source_of(recipe, modality, None if data is None else Path(data))
     real = choose(source, called, recipe, pipeline.model, n, seed)
@@ -151,15 +154,28 @@ def _judged_pictures(
     return compare(lines, made, twins, others, pictures.ceilings(twins, seed), seed)
 
 
-_JUDGES = {"audio": _judged_sounds, "image": _judged_pictures}
+def _judged_clips(
+    pipeline: Pipeline, drawn: Tensor, real: Real, seed: int, column: str | None, embeddings: bool
+) -> list[Row]:
+    fps = float(Fraction(pipeline.recipe.data.fps))
+    told = any(spec.kind == "text" for spec in pipeline.recipe.conditions.values())
+    known = real.columns if told and all(map(lawful, real.columns)) else None
+    made, twins, others = (
+        clips.Clips(packed.movedim(1, -1), fps, known) for packed in (drawn, real.twins, real.others)
+    )
+    lines = clips.measures(known is not None)
+    return compare(lines, made, twins, others, clips.ceilings(twins, seed), seed)
 
 
-def _refuse(modality: str, pitch: str | None, embeddings: bool) -> None:
-    """Raises UserError for what cannot be measured of a modality, before anything is drawn."""
-    if modality not in _JUDGES:
-        raise UserError(f"runs of {modality} cannot be evaluated yet; expected {' or '.join(_JUDGES)}")
+_JUDGES = {"audio": _judged_sounds, "image": _judged_pictures, "video": _judged_clips}
+
+
+def _refuse(modality: Modality, pitch: str | None, embeddings: bool) -> None:
+    """Raises UserError for what cannot be measured of the samples of a run, before anything is drawn."""
+    if modality.name == "video" and modality.shape[1] < 2:
+        raise UserError("this run makes clips of one frame, in which there is no motion to be measured")
     for word, given in (("--pitch", pitch is not None), ("--embeddings", embeddings)):
-        if given and modality != "audio":
+        if given and modality.name != "audio":
             raise UserError(f"{word}: this run makes no sounds, which alone have it")
     if embeddings:
         features.require()
@@ -201,6 +217,8 @@ def _notes(recipe: Recipe, real: Real, called: str, broken: int, column: str | N
     notes = [f"pitches asked for: column {column}"] if column else []
     if recipe.data.path is not None and Path(called).resolve() == Path(recipe.data.path).resolve():
         notes.append("the run was trained on these: others judge it more sternly")
+    if recipe.modality == "video":
+        notes.append("frozen: the first frame of each goes on and on; jumbled: its frames in another order")
     if broken:
         notes.append(f"{broken} samples were not finite; they are judged as silence, or as black")
     if real.rejected:

@@ -48,7 +48,7 @@ class Report:
         return {**self.facts, "measures": measures, "notes": list(self.notes)}
 
     def table(self) -> str:
-        """The report for a terminal, at most 110 characters wide."""
+        """The report for a terminal, at most 110 characters wide, or 127 where clips have a sixth column."""
         head = "".join(f"{column:>{_CELL}}" for column in self.columns)
         lines = [*self._heading(), "", f"{'':<{_NAME}}{head}"]
         for row in self.rows:
@@ -87,8 +87,8 @@ class Report:
         ]
 
     def _legend(self) -> list[str]:
-        ceilings = [name for name in self.columns if name not in ("generated", "floor", "shuffled")]
-        return [line.format(ceilings=" and ".join(ceilings)) for line in _LEGEND]
+        *others, last = [name for name in self.columns if name not in ("generated", "floor", "shuffled")]
+        return [line.format(ceilings=f"{', '.join(others)} and {last}") for line in _LEGEND]
 
 
 def _line(name: str, row: Row, columns: Sequence[str], told: Any) -> str:

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 from mmdiff.metrics.intervals import Rate, wilson
 
-_COLOURS = {  # sRGB in [0, 1]
+COLOURS = {  # sRGB in [0, 1]
     "red": (0.88, 0.14, 0.14),
     "orange": (0.98, 0.55, 0.0),
     "yellow": (0.98, 0.86, 0.16),
@@ -73,7 +73,7 @@ def judge(picture: UInt8[Tensor, "h w 3"]) -> Reading:
     across, down = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     x, y = float((ink.sum(0) * across).sum()) / area, float((ink.sum(1) * down).sum()) / area
     place = _PLACES[min(int(3 * y / height), 2)][min(int(3 * x / width), 2)]
-    overlaps = {name: _overlap(ink, inside, (x, y), area) for name, inside in _FORMS.items()}
+    overlaps = {name: _overlap(ink, inside, (x, y), area) for name, inside in FORMS.items()}
     shape = max(overlaps, key=overlaps.__getitem__)
     sure = overlaps[shape]
     return Reading(_nearest(colour), shape if sure >= _LEAST_OVERLAP else None, place, sure)
@@ -106,8 +106,8 @@ def _coverage(
 
 
 def _nearest(colour: Float[Tensor, "3"]) -> str:
-    names = list(_COLOURS)
-    known = torch.tensor([_COLOURS[name] for name in names], dtype=colour.dtype)
+    names = list(COLOURS)
+    known = torch.tensor([COLOURS[name] for name in names], dtype=colour.dtype)
     return names[int((known - colour).norm(dim=-1).argmin())]
 
 
@@ -166,7 +166,7 @@ def _star(u: Tensor, v: Tensor, area: float) -> Bool[Tensor, "h w"]:
     return (outer - along) * inner_aside >= aside * (outer - inner_along)
 
 
-_FORMS: dict[str, _Inside] = {
+FORMS: dict[str, _Inside] = {
     "circle": _circle,
     "square": _square,
     "triangle": _triangle,

@@ -1,0 +1,118 @@
+"""The judge of clips that bounce: exact on what the law draws, and what spoils them is told."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from mmdiff.data import bounce
+from mmdiff.metrics.trajectory import Fit, fit, lawful, track
+from tests.clipdamage import FPS, blurred, bouncing, dropped, noisy, shuffled
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return bouncing(24)
+
+
+@pytest.fixture(scope="module")
+def tracks(drawn):
+    return [track(clip) for clip in drawn[0]]
+
+
+def fits(clips, rows):
+    return [fit(track(clip), row, FPS) for clip, row in zip(clips, rows, strict=True)]
+
+
+def mean(found, name):
+    return sum(float(getattr(one, name)) for one in found) / len(found)
+
+
+def test_what_the_law_draws_keeps_to_it(drawn, tracks):
+    for seen, row in zip(tracks, drawn[1], strict=True):
+        found = fit(seen, row, FPS)
+        assert found.error < 0.3
+        assert found.free_error < 0.3
+        assert found.speed_error < 0.05
+        assert found.heading
+        assert found.identity == 1
+        assert not found.frozen
+
+
+def test_the_words_are_those_that_are_drawn():
+    rows = [bounce.truth("red", "ring", way, speed) for way in bounce.DIRECTIONS for speed in bounce.SPEEDS]
+    assert all(map(lawful, rows))
+    for key in ("direction", "speed", "colour", "shape"):
+        assert not lawful(rows[0] | {key: "purplish"})
+        assert not lawful({name: value for name, value in rows[0].items() if name != key})
+
+
+def test_a_shape_that_stands_still_is_frozen_and_heads_nowhere(drawn):
+    still = drawn[0][:8, :1].expand(-1, 16, -1, -1, -1)
+    for found in fits(still, drawn[1][:8]):
+        assert found.frozen
+        assert not found.heading
+        assert found.error > 1
+        assert found.speed_error > 0.9
+
+
+def straight(row):
+    """Whether it goes from wall to wall at most. What turns back once is as lawful the other way round."""
+    room, ways = 32 * (1 - 2 * 1.1 * bounce.RADIUS), bounce.DIRECTIONS[row["direction"]]
+    far = bounce.SPEEDS[row["speed"]] * 32 * 15 / FPS
+    ends = [row[axis] * room + way * far for axis, way in zip("xy", ways, strict=True) if way]
+    return all(2 < end < room - 2 for end in ends)
+
+
+def test_time_reversed_and_in_another_direction_it_heads_wrong(drawn, tracks):
+    some = [(seen, row) for seen, row in zip(tracks, drawn[1], strict=True) if straight(row)]
+    assert some
+    for seen, row in some:
+        back = seen._replace(places=seen.places.flip(0))
+        assert not fit(back, row, FPS).heading
+        assert fit(back, row, FPS).error > 1
+    for seen, row in zip(tracks, drawn[1], strict=True):
+        aside = {"right": "down", "left": "up", "down": "right", "up": "left"}.get(row["direction"], "up")
+        assert not fit(seen, row | {"direction": aside}, FPS).heading
+
+
+def test_the_wrong_speed_colour_and_shape_are_told(drawn, tracks):
+    for seen, row in zip(tracks, drawn[1], strict=True):
+        other = {"slowly": "fast", "fast": "slowly"}[row["speed"]]
+        found = fit(seen, row | {"speed": other}, FPS)
+        assert found.speed_error == pytest.approx(0.6 if other == "fast" else 1.5, abs=0.1)
+        assert found.error > 0.5
+        assert fit(seen, row | {"colour": "other"}, FPS).identity == 0
+        assert fit(seen, row | {"shape": "other"}, FPS).identity == 0
+
+
+WORSE = [
+    (noisy, "error", (0.0, 0.25, 0.5, 0.75, 1.0)),
+    (shuffled, "error", (0.0, 0.25, 0.5, 0.75, 1.0)),
+    (dropped, "error", (0.0, 0.4, 0.6, 0.8, 1.0)),
+    (noisy, "identity", (0.0, 0.4, 0.5, 0.6, 0.8)),
+    (blurred, "identity", (0.0, 0.7, 0.8, 0.9, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("damage", "name", "strengths"), WORSE)
+def test_more_damage_is_told(drawn, damage, name, strengths):
+    clips, rows = (part[:8] for part in drawn)
+    found = [mean(fits(damage(clips, strength), rows), name) for strength in strengths]
+    signed = [-one for one in found] if name == "identity" else found
+    assert all(a < b for a, b in pairwise(signed)), found
+
+
+def test_shapes_are_missed_where_there_are_none(drawn):
+    row, rest = drawn[1][0], (1.0, False, 0.0, True)
+    noise = torch.rand(4, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    for clip in (torch.zeros(4, 32, 32, 3), torch.full((4, 32, 32, 3), 0.7), noise):
+        seen = track(clip)
+        assert seen.places.isnan().all()
+        assert fit(seen, row, FPS) == Fit(32, 32, *rest)
+    half = drawn[0][0].clone()
+    half[::2] = 255
+    found = fit(track(half), row, FPS)
+    assert found.identity == 0.5
+    assert 0.3 < found.error <= 32
+    assert torch.isfinite(torch.tensor(found)).all()
