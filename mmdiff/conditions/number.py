@@ -16,9 +16,9 @@ MOST = 128  # cosines
 class Number(Conditioner):
     """Encodes a number by cosines of its place in the range, and a small network.
 
-    The cosines are those of a cosine transform with a term for every unit of the range, which tell any two whole
-    numbers apart: neighbouring semitones are as different to the network as two instruments, from its first step
-    on.  With fewer and slower ones it first heard a fifth, then a third, and no semitone in a short training.
+    The cosines are those of a cosine transform with a term for every unit of the range, which tell any two
+    whole numbers apart: neighbouring semitones are as different to the network as two instruments, from its
+    first step on.  With waves of four units and longer a short training mixed up pitches up to a fourth apart.
 
     Args:
         low: the smallest value.
