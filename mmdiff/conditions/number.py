@@ -18,7 +18,7 @@ class Number(Conditioner):
 
     The cosines are those of a cosine transform with a term for every unit of the range, which tell any two
     whole numbers apart: neighbouring semitones are as different to the network as two instruments, from its
-    first step on.  With waves of four units and longer a short training mixed up pitches up to a fourth apart.
+    first step on.  With waves of four units and longer a short training mixed up pitches a fourth apart.
 
     Args:
         low: the smallest value.
