@@ -97,7 +97,7 @@ WORSE = [
 
 @pytest.mark.parametrize(("damage", "name", "strengths"), WORSE)
 def test_more_damage_is_told(drawn, damage, name, strengths):
-    clips, rows = (part[:8] for part in drawn)
+    clips, rows = (part[:12] for part in drawn)
     found = [mean(fits(damage(clips, strength), rows), name) for strength in strengths]
     signed = [-one for one in found] if name == "identity" else found
     assert all(a < b for a, b in pairwise(signed)), found
