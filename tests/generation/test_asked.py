@@ -123,7 +123,7 @@ def test_it_is_made_again_from_the_same_file_alone(model, bell, tmp_path):
         ({"like": "none.wav"}, "condition 'like': no such file: none.wav"),
         ({"envelope": "none.wav"}, "condition 'envelope': no such file: none.wav"),
         ({"envelope": "0:2"}, "got the level 2, expected 0"),
-        ({"lik": "x"}, "did you mean 'like'"),
+        ({"alike": "x"}, "did you mean 'like'"),
     ],
 )
 def test_what_cannot_be_is_said(pipeline, words, says):
