@@ -150,33 +150,6 @@ def lucid_series(head: int) -> nn.Module:
     return net
 
 
-def diffusers_clip(head: int) -> nn.Module:
-    """Its default blocks, two levels of them, for pixels and without a text to speak of."""
-    net: nn.Module = peer("diffusers", "UNet3DConditionModel")(
-        sample_size=CLIP[-1],
-        in_channels=CLIP[0],
-        out_channels=CLIP[0],
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(64, 128),
-        cross_attention_dim=64,
-        attention_head_dim=head,
-    )
-    return net
-
-
-def diffusers_clip_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
-    return net(x, (999 * clock).long(), x.new_zeros(len(x), 1, 64), return_dict=False)[0]
-
-
-def lucid_clip(head: int) -> nn.Module:
-    """Its attention has 256 channels, by default 8 heads of 32."""
-    kind = peer("video_diffusion_pytorch", "Unet3D")
-    net: nn.Module = kind(dim=64, dim_mults=(1, 2), attn_heads=256 // head, attn_dim_head=head)
-    return net
-
-
-CLIP = (3, 16, 32, 32)  # channels, frames, pixels
 SERIES = (80, 256)  # bins, frames
 PICTURE = (3, 32, 32)
 PATCHES = SIZES["base"]
@@ -198,20 +171,6 @@ CASES = {
         layer=partial(nn.Conv1d, 256, 256, 3, padding=1, bias=False),
         layer_shape=(256, SERIES[1]),
         batch=16,
-    ),
-    "3d": Case(
-        shape=CLIP,
-        ours=(Contender("mmdiff", partial(unet, 3, (3, 4), SIZES["small"]), ours, tuned=True),),
-        peers=(
-            Contender("diffusers", partial(diffusers_clip, 64), diffusers_clip_call, tuned=False),
-            Contender("diffusers, tuned", partial(diffusers_clip, 64), diffusers_clip_call, tuned=True),
-            Contender("video_diffusion_pytorch", partial(lucid_clip, 32), lucid_call, tuned=False),
-            Contender("video_diffusion_pytorch, tuned", partial(lucid_clip, 64), lucid_call, tuned=True),
-        ),
-        shipped="diffusers",
-        layer=partial(nn.Conv2d, 128, 128, 3, padding=1, bias=False),
-        layer_shape=(128, 32, 32),
-        batch=2,
     ),
     "2d": Case(
         shape=PICTURE,
@@ -382,8 +341,8 @@ def main(arguments: list[str] | None = None) -> int:
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
     add = parser.add_argument
-    add("--rank", default="2d", metavar="1d|2d|3d", help="axes of the data (default: %(default)s)")
-    add("--batch", type=int, metavar="N", help="samples in a step (default: 16, 32 and 2)")
+    add("--rank", default="2d", metavar="1d|2d", help="axes of the data (default: %(default)s)")
+    add("--batch", type=int, metavar="N", help="samples in a step (default: 16 in 1d, 32 in 2d)")
     add("--rounds", type=int, default=5, metavar="N", help="turns of each contender (default: %(default)s)")
     add("--steps", type=int, default=2, metavar="N", help="steps in a turn (default: %(default)s)")
     add("--seconds", type=float, default=300, metavar="S", help="no turns after that (default: %(default)s)")
