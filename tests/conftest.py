@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-import tests.typechecker  # noqa: F401  jaxtyping looks it up as an attribute of ``tests``
+import tests.typechecker  # noqa: F401  # jaxtyping looks it up as an attribute of ``tests``
 
 # Before torch is imported: the tests are small, and more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -41,7 +41,7 @@ class Member:
         if self.packed:
             data = os.pread(_unpacked(self.archive, self.stamp).file.fileno(), self.size, self.offset)
         else:
-            with open(self.archive, "rb") as file:  # noqa: PTH123  (as in files.Plain)
+            with open(self.archive, "rb") as file:  # noqa: PTH123  # as in files.Plain
                 data = os.pread(file.fileno(), self.size, self.offset)
         if len(data) < self.size:
             raise ValueError(f"cut off: {len(data)} of {self.size} bytes are there")
@@ -52,7 +52,7 @@ class _Unpacked:
     """An archive unpacked into an unnamed temporary file, and what kept the rest from being read."""
 
     def __init__(self, path: str, unpack: _Unpack) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115  (closed when the cache lets go of it)
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the cache lets go of it
         self.problem = ""
         weakref.finalize(self, self.file.close)
         limit = max(_RATIO_FLOOR, _LARGEST_RATIO * Path(path).stat().st_size)

@@ -28,7 +28,7 @@ from mmdiff.run import versions
 PITCHES = ("midi", "pitch")  # columns that hold pitches as MIDI numbers, where a run is conditioned on them
 
 
-def evaluate(  # noqa: PLR0913  each argument is a word of the command line
+def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
     run: str | Path,
     data: str | Path | None = None,
     n: int | None = None,

@@ -76,7 +76,7 @@ class Pipeline:
         self.model, self.recipe, self.origin = model, recipe, origin
         self.precision, self.rows = precision or recipe.training.precision, rows
 
-    def sample(  # noqa: PLR0913  each argument is a word of the command line
+    def sample(  # noqa: PLR0913  # each argument is a word of the command line
         self,
         prompt: str | Sequence[str] = (),
         n: int = 1,

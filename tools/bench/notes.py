@@ -152,7 +152,7 @@ class Classifier:
             loss.backward()
             return loss
 
-        solver.step(closure)  # type: ignore[no-untyped-call]
+        solver.step(closure)  # type: ignore[no-untyped-call]  # torch gives LBFGS no types
         return cls(classes, mean, std, weight.detach())
 
     def right(self, waves: Sequence[Wave], names: Sequence[str]) -> Figure:
