@@ -1,25 +1,13 @@
-"""Samples that training never sees, so that what a model makes of them can be judged honestly."""
+"""Source that training never sees, so that what a model makes of them can be judged honestly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from torch import Tensor
 
+from mmdiff.data.source import Source
 from mmdiff.errors import UserError
-
-
-@runtime_checkable
-class Samples(Protocol):
-    """Finitely many samples, each with its metadata."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]: ...
-
-    def name(self, index: int) -> str: ...
-
-    def columns(self, index: int) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +53,7 @@ class HoldOut:
 class Trained:
     """The samples of a source that are not held out."""
 
-    def __init__(self, source: Samples, hold_out: HoldOut) -> None:
+    def __init__(self, source: Source, hold_out: HoldOut) -> None:
         self.source = source
         held = hold_out.held([source.columns(index) for index in range(len(source))])
         self.places: Sequence[int] = [index for index, out in enumerate(held) if not out]

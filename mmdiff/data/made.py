@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 from mmdiff.data.bounce import Bounce
 from mmdiff.data.shapes import Shapes
+from mmdiff.data.source import Source
 from mmdiff.data.tones import Tones
 from mmdiff.errors import UserError
 from mmdiff.recipe import Data, Recipe, pixels
-
-Source = Shapes | Tones | Bounce
 
 
 class Made(NamedTuple):

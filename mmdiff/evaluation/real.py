@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Library
 from mmdiff.data.made import MADE, made
 from mmdiff.data.scan import scan
+from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.evaluation.alike import Alike, Raw
 from mmdiff.generation.model import Model
@@ -23,23 +24,6 @@ from mmdiff.recipe import Recipe
 DEFAULT, FEWEST = 100, 4  # samples; with fewer than four there is no interval
 _SPOKEN = ("text", "label", "number")  # kinds of condition whose value a metadata column holds
 _POOL = 10_000  # samples among which the others are looked for
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Finitely many real samples, each with its metadata row."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
-        """The packed sample and its columns. Raises BadFile."""
-
-    def name(self, index: int) -> str:
-        """What messages call the sample."""
-
-    def columns(self, index: int) -> Mapping[str, Any]:
-        """The metadata row alone."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ see together what one would see.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
+from mmdiff.data.source import Source
 from mmdiff.modalities import modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
 from mmdiff.training.known import known
@@ -41,23 +42,6 @@ class Batch(NamedTuple):
     valid: Float[Tensor, "b 1 *axes"] | None = None
     given: Bool[Tensor, "b 1 *axes"] | None = None
     curves: Float[Tensor, "b e *axes"] | None = None
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Finitely many samples, each with its metadata row."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
-        """The packed sample (the modality's ``unpack`` makes x0 of it, alone or stacked) and its columns."""
-
-    def name(self, index: int) -> str:
-        """What messages call the sample."""
-
-    def columns(self, index: int) -> Mapping[str, Any]:
-        """The metadata row alone; ``text`` is the caption."""
 
 
 class Endless(Sampler[int]):

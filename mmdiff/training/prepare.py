@@ -18,13 +18,14 @@ from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
 from mmdiff.data.made import MADE, made
 from mmdiff.data.scan import Listing, scan
+from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
 from mmdiff.modalities import Modality, modality_of
 from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
-from mmdiff.training.data import Positions, Source, label
+from mmdiff.training.data import Positions, label
 
 _RECORD = "data.json"
 _MEASURED = 512  # samples that whitening is measured on: their errors are far below those of a short training

@@ -1,10 +1,10 @@
 """The demonstrations end to end, with a training that is far too short."""
 
+import dataclasses
 import re
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -12,9 +12,10 @@ from mmdiff import cli
 from mmdiff.commands import demo as commands
 from mmdiff.data import bounce, shapes, tones
 from mmdiff.data.sounds import decoded
-from mmdiff.modalities import Video
+from mmdiff.generation.pipeline import Generated
+from mmdiff.modalities import Sample, Video
 from mmdiff.training import demo as demos
-from mmdiff.training.demo import SHOWN, captions, demo, heading, motions, notes
+from mmdiff.training.demo import DEMOS, SHOWN, captions, demo, motions, notes
 
 SHORT = [
     "training.steps=2",
@@ -75,7 +76,7 @@ def test_the_demo_of_clips_leaves_films_to_watch_and_judged_shares(tmp_path):
     ] * (SHOWN)
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.width > 4 * 3 * 16
-    for name in ("colour", "shape", "direction", "all"):
+    for name in ("thing", "direction", "path", "moving", "all"):
         assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
 
 
@@ -111,12 +112,16 @@ def test_the_asked_clips_differ_and_cover_all_words():
         assert {truth[key] for truth in asked[:SHOWN]} == set(table)
 
 
-@pytest.mark.parametrize("way", bounce.DIRECTIONS)
-def test_the_heading_of_a_shape_is_the_one_that_it_was_given(way):
-    known = bounce.truth("red", "star", way, "slowly") | {"x": 0.5, "y": 0.5}
-    places = bounce.path(known, (32, 32), np.arange(3) / 8)
-    inks = np.stack([shapes.coverage("star", (float(x), float(y)), 5.0, (32, 32)) for x, y in places])
-    clip = torch.from_numpy(255 - 200 * inks).round().to(torch.uint8)[..., None].expand(-1, -1, -1, 3)
-    assert heading(clip) == way
-    assert heading(clip[:1].expand(3, -1, -1, -1)) is None
-    assert heading(torch.full((3, 8, 8, 3), 7, dtype=torch.uint8)) is None
+def generated(clip: Sample) -> Generated:
+    return Generated("", {}, 0, 0, {}, clip, Video())
+
+
+def test_clips_that_keep_to_the_law_are_right_and_frozen_ones_are_not():
+    made = [bounce.clip(0, index, (32, 32), 16, Fraction(8)) for index in range(6)]
+    truths = [known for _, known in made]
+    clips = [Sample(torch.from_numpy(frames), fps=Fraction(8)) for frames, _ in made]
+    rates = DEMOS["video"].judged([generated(clip) for clip in clips], truths)
+    assert {name: rate.share for name, rate in rates.items()} == dict.fromkeys(DEMOS["video"].cards, 1.0)
+    still = [dataclasses.replace(clip, value=clip.value[:1].expand(16, -1, -1, -1)) for clip in clips]
+    rates = DEMOS["video"].judged([generated(clip) for clip in still], truths)
+    assert (rates["thing"].share, rates["moving"].share, rates["all"].share) == (1.0, 0.0, 0.0)
