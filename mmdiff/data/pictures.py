@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
@@ -36,6 +37,27 @@ Picture = UInt8[np.ndarray, "h w 3"]
 def to_x0(packed: UInt8[Tensor, "..."]) -> Float[Tensor, "..."]:
     """8-bit values as model values: 0 is -1, 255 is 1."""
     return packed.float() / 127.5 - 1
+
+
+def from_x0(x0: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
+    """The 8-bit values nearest to model values, on the CPU; what is beyond [-1, 1] is clamped.
+
+    Raises:
+        ValueError: some are not finite.
+    """
+    x0 = x0.detach().float().cpu()
+    if not bool(x0.isfinite().all()):
+        raise ValueError("x0 holds numbers that are not finite, expected colours in [-1, 1]")
+    return ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def box(text: str) -> tuple[slice, slice] | None:
+    """The rows and the columns of ``WIDTHxHEIGHT+LEFT+TOP`` in pixels; None for what is not of this form."""
+    found = re.fullmatch(r"(\d+)x(\d+)\+(\d+)\+(\d+)", text.strip())
+    if found is None:
+        return None
+    width, height, left, top = map(int, found.groups())
+    return slice(top, top + height), slice(left, left + width)
 
 
 def decoded(data: bytes, name: str) -> Picture:

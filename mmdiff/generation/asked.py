@@ -14,7 +14,7 @@ from torch import Tensor
 from mmdiff.conditions import Value
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality
+from mmdiff.modalities import Modality, heard
 from mmdiff.naming import suggestion
 from mmdiff.recipe import ConditionSpec
 
@@ -72,9 +72,9 @@ def ask(
             data, hashes[name] = file_bytes(word, f"condition {name!r}", wanted.get(name))
             packed = modality.pack(modality.read(data, word))
             if kind == "style":
-                raw[name] = modality.style(packed)
+                raw[name] = heard(modality).style(packed)
             else:
-                aligned[name] = modality.envelope(modality.window(packed, 0.0)[0])
+                aligned[name] = heard(modality).envelope(modality.window(packed, 0.0)[0])
         else:
             raw[name] = word
     model.conditions.ids(raw)  # complains about unknown values

@@ -3,14 +3,26 @@
 from mmdiff.data.badfile import BadFile
 from mmdiff.errors import UserError
 from mmdiff.modalities.audio.modality import Audio
-from mmdiff.modalities.base import Modality
+from mmdiff.modalities.base import Heard, Modality, heard
 from mmdiff.modalities.image import Image
 from mmdiff.modalities.sample import Sample
 from mmdiff.modalities.video import Video
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
 
-__all__ = ["MODALITIES", "Audio", "BadFile", "Image", "Modality", "Sample", "Video", "modality_of", "plays"]
+__all__ = [
+    "MODALITIES",
+    "Audio",
+    "BadFile",
+    "Heard",
+    "Image",
+    "Modality",
+    "Sample",
+    "Video",
+    "heard",
+    "modality_of",
+    "plays",
+]
 
 MODALITIES: dict[str, type[Modality]] = {"image": Image, "audio": Audio, "video": Video}
 

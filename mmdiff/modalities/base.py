@@ -26,7 +26,6 @@ class Modality(Protocol):
         suffix: of the files that are written when nothing else is asked for.
         suffixes: of the files that can be read, lower case with the dot.
         formats: kinds of files that can be written, without the dot.
-        styles: how many numbers `style` measures; 0 where references lend no style.
         whitens: whether x0 is whitened channel by channel by what a run measures on its data.
     """
 
@@ -38,7 +37,6 @@ class Modality(Protocol):
     suffixes: ClassVar[frozenset[str]]
     formats: ClassVar[tuple[str, ...]]
     whitens: ClassVar[bool]
-    styles: ClassVar[int]
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Modality":
@@ -92,12 +90,6 @@ class Modality(Protocol):
             UserError: places that cannot be read; says how they are written.
         """
 
-    def style(self, packed: Tensor) -> Tensor:
-        """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
-
-    def envelope(self, window: Tensor) -> Tensor:
-        """How loud a window is at each position, 0 to 1, `[1 *axes]`. Raises UserError for what is mute."""
-
     def unpack(self, packed: Tensor) -> Tensor:
         """x0 of windows, one or a batch, before any whitening."""
 
@@ -123,6 +115,29 @@ class Modality(Protocol):
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:
         """What `write` embedded, or None when there is no provenance of ours. Raises UserError."""
+
+
+@runtime_checkable
+class Heard(Protocol):
+    """What a modality offers beside the rest if its samples can lend their style and their loudness.
+
+    Attributes:
+        styles: how many numbers `style` measures.
+    """
+
+    styles: ClassVar[int]
+
+    def style(self, packed: Tensor) -> Tensor:
+        """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
+
+    def envelope(self, window: Tensor) -> Tensor:
+        """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
+
+
+def heard(modality: Modality) -> Heard:
+    """The modality as one whose samples are heard; a recipe that asks this of another was refused."""
+    assert isinstance(modality, Heard)
+    return modality
 
 
 def write(

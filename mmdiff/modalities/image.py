@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff.data.pictures import FORMATS, covering, decoded, to_x0
+from mmdiff.data.pictures import FORMATS, box, covering, decoded, from_x0, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
@@ -50,7 +49,6 @@ class Image:
 
     formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
     whitens: ClassVar[bool] = False
-    styles: ClassVar[int] = 0
     seconds_per_position: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -109,24 +107,15 @@ class Image:
         if not places:
             return torch.ones(1, self.height, self.width, dtype=torch.bool)
         inside = torch.zeros(1, self.height, self.width, dtype=torch.bool)
-        for box in places.removeprefix("-").split(","):
-            found = re.fullmatch(r"(\d+)x(\d+)\+(\d+)\+(\d+)", box.strip())
+        for place in places.removeprefix("-").split(","):
+            found = box(place)
             if found is None:
                 raise UserError(
-                    f"places {places!r}: got the box {box!r}, expected WIDTHxHEIGHT+LEFT+TOP in pixels, "
+                    f"places {places!r}: got the box {place!r}, expected WIDTHxHEIGHT+LEFT+TOP in pixels, "
                     "such as 16x32+0+0; a minus before all boxes keeps what is outside"
                 )
-            width, height, left, top = map(int, found.groups())
-            inside[:, top : top + height, left : left + width] = True
+            inside[:, *found] = True
         return ~inside if places.startswith("-") else inside
-
-    def style(self, packed: UInt8[Tensor, "3 h w"]) -> Float[Tensor, " 0"]:
-        """Nothing yet."""
-        return torch.zeros(0)
-
-    def envelope(self, window: UInt8[Tensor, "3 h w"]) -> Float[Tensor, "1 h w"]:
-        """Raises UserError: pictures make no sound."""
-        raise UserError("an envelope is how loud a sound is; this run makes pictures")
 
     def unpack(self, packed: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
         """x0 in [-1, 1]."""
@@ -142,11 +131,7 @@ class Image:
         Raises:
             ValueError: x0 holds numbers that are not finite.
         """
-        x0 = x0.detach().float().cpu()
-        if not bool(x0.isfinite().all()):
-            raise ValueError("x0 holds numbers that are not finite, expected a picture in [-1, 1]")
-        value = ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return Sample(value.permute(1, 2, 0).contiguous())
+        return Sample(from_x0(x0).permute(1, 2, 0).contiguous())
 
     def preview(self, sample: Sample) -> Pillow.Image:
         """The sample as a Pillow picture."""

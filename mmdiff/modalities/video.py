@@ -19,13 +19,12 @@ from torch import Tensor
 
 from mmdiff.data import animations, clipfiles, clips
 from mmdiff.data.cliptags import ClipSize, size_of
-from mmdiff.data.pictures import covering, decoded, to_x0
+from mmdiff.data.pictures import box, covering, decoded, from_x0, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
 
-_BOX = re.compile(r"(\d+)x(\d+)\+(\d+)\+(\d+)")
 _FRAMES = re.compile(r"(\d+)(?:(-)(\d*))?")
 
 
@@ -58,7 +57,6 @@ class Video:
     )
     formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif")
     whitens: ClassVar[bool] = False
-    styles: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.frames) < 1:
@@ -170,14 +168,6 @@ class Video:
             inside |= self._part(place.strip(), places)
         return there & (~inside if places.startswith("-") else inside)
 
-    def style(self, packed: UInt8[Tensor, "3 f h w"]) -> Float[Tensor, " 0"]:
-        """Nothing yet."""
-        return torch.zeros(0)
-
-    def envelope(self, window: UInt8[Tensor, "3 f h w"]) -> Float[Tensor, "1 f h w"]:
-        """Raises UserError: clips make no sound."""
-        raise UserError("an envelope is how loud a sound is; this run makes clips")
-
     def unpack(self, packed: UInt8[Tensor, "*b 3 f h w"]) -> Float[Tensor, "*b 3 f h w"]:
         """x0 in [-1, 1]."""
         return to_x0(packed)
@@ -192,11 +182,7 @@ class Video:
         Raises:
             ValueError: x0 holds numbers that are not finite.
         """
-        x0 = x0.detach().float().cpu()
-        if not bool(x0.isfinite().all()):
-            raise ValueError("x0 holds numbers that are not finite, expected a clip in [-1, 1]")
-        value = ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-        return Sample(value.permute(1, 2, 3, 0).contiguous(), fps=self.fps)
+        return Sample(from_x0(x0).permute(1, 2, 3, 0).contiguous(), fps=self.fps)
 
     def preview(self, sample: Sample) -> Pillow.Image:
         """All frames in rows, in order of time; as near to a square as their number allows."""
@@ -245,10 +231,9 @@ class Video:
 
     def _part(self, place: str, places: str) -> Bool[Tensor, "1 f h w"]:
         """What one of several places names: frames or a box."""
-        if box := _BOX.fullmatch(place):
-            width, height, left, top = map(int, box.groups())
+        if found := box(place):
             mask = self._frame_mask(range(0))
-            mask[:, :, top : top + height, left : left + width] = True
+            mask[:, :, *found] = True
             return mask
         if frames := _FRAMES.fullmatch(place):
             first, dash, last = frames.groups()

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
 from mmdiff.data.source import Source
-from mmdiff.modalities import modality_of
+from mmdiff.modalities import heard, modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
 from mmdiff.training.known import known
 from mmdiff.training.signals import ignore_in_worker
@@ -94,7 +94,7 @@ class Positions(Dataset[Parts]):
         self.source, self.conditions, self.recipe = source, conditions, recipe
         self.modality = modality_of(recipe)
         self.references = {
-            name: References(source, spec.column, self.modality.style)
+            name: References(source, spec.column, heard(self.modality).style)
             for name, spec in recipe.conditions.items()
             if spec.kind == "style"
         }
@@ -132,7 +132,7 @@ class Positions(Dataset[Parts]):
         names = [name for name, spec in self.recipe.conditions.items() if spec.kind in ALIGNED]
         if not names:
             return None
-        curve = self.modality.envelope(packed)
+        curve = heard(self.modality).envelope(packed)
         both = torch.cat([curve, torch.ones_like(curve)])
         return torch.cat([both * (not self._withheld(name, position)) for name in names])
 
