@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from mmdiff import counter
-from mmdiff.data.library import Cache
+from mmdiff.data.drawn import Drawn
 from mmdiff.data.shapes import COLOURS, SHAPES, coverage
 
 DIRECTIONS = {  # name -> right, down
@@ -83,8 +83,10 @@ def clip(
     return np.stack(pictures), known
 
 
-class Bounce:
-    """The first `length` clips of a seed, with the interface of `Library`."""
+class Bounce(Drawn):
+    """The first `length` clips of a seed, `3 f h w`."""
+
+    noun = "bounce"
 
     def __init__(
         self,
@@ -95,26 +97,13 @@ class Bounce:
         fps: Fraction,
         cache_mb: int = 2048,
     ) -> None:
-        self.seed, self.length = seed, length
+        super().__init__(seed, length, cache_mb)
         self.size, self.frames, self.fps = size, frames, fps
-        self._cache = Cache(cache_mb)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def name(self, index: int) -> str:
-        """What messages call the clip."""
-        return f"bounce {index} of seed {self.seed}"
 
     def columns(self, index: int) -> dict[str, Any]:
         """The truth about a clip."""
         return columns(self.seed, index)
 
-    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 f h w"], dict[str, Any]]:
-        if not 0 <= index < self.length:
-            raise IndexError(index)
-        return self._cache.get(index, self._draw), self.columns(index)
-
-    def _draw(self, index: int) -> Tensor:
+    def _make(self, index: int) -> UInt8[Tensor, "3 f h w"]:
         frames = clip(self.seed, index, self.size, self.frames, self.fps)[0]
         return torch.from_numpy(frames).permute(3, 0, 1, 2)

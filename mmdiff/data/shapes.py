@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mmdiff import counter
-from mmdiff.data.library import Cache
+from mmdiff.data.drawn import Drawn
 from mmdiff.data.pictures import to_x0
 
 COLOURS = {
@@ -121,33 +121,22 @@ _OUTLINES = {
 }  # fmt: skip
 
 
-class Shapes:
-    """The first `length` pictures of a seed, with the interface of `Library`."""
+class Shapes(Drawn):
+    """The first `length` pictures of a seed, `3 h w`."""
+
+    noun = "shape"
 
     def __init__(self, seed: int, length: int, size: int | tuple[int, int], cache_mb: int = 2048) -> None:
-        self.seed, self.length = seed, length
+        super().__init__(seed, length, cache_mb)
         self.size = (size, size) if isinstance(size, int) else size
-        self._cache = Cache(cache_mb)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def name(self, index: int) -> str:
-        """What messages call the picture."""
-        return f"shape {index} of seed {self.seed}"
 
     def columns(self, index: int) -> dict[str, Any]:
         """The truth about a picture."""
         return columns(self.seed, index)
 
-    def __getitem__(self, index: int) -> tuple[UInt8[Tensor, "3 h w"], dict[str, Any]]:
-        if not 0 <= index < self.length:
-            raise IndexError(index)
-        return self._cache.get(index, self._draw), self.columns(index)
-
     def x0(self, index: int) -> Float[Tensor, "3 h w"]:
         """The encoded picture."""
         return to_x0(self[index][0])
 
-    def _draw(self, index: int) -> Tensor:
+    def _make(self, index: int) -> UInt8[Tensor, "3 h w"]:
         return torch.from_numpy(shape(self.seed, index, self.size)[0]).permute(2, 0, 1)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mmdiff import counter
-from mmdiff.data.library import Cache
+from mmdiff.data.drawn import Drawn
 
 PITCHES = range(45, 85)  # MIDI numbers: 110 Hz to 1047 Hz
 VELOCITIES = {"soft": 45, "loud": 110}
@@ -128,31 +128,20 @@ def _envelope(time: Float[Tensor, " s"], attack: float, length: float) -> Float[
     return (0.5 - 0.5 * torch.cos(math.pi * ramp)).float()
 
 
-class Tones:
-    """The first `length` notes of a seed, with the interface of `Shapes`; each is made when asked for."""
+class Tones(Drawn):
+    """The first `length` notes of a seed, `1 s`."""
+
+    noun = "tone"
 
     def __init__(
         self, seed: int, length: int, sample_rate: int = 16000, seconds: float = 1.0, cache_mb: int = 2048
     ) -> None:
-        self.seed, self.length = seed, length
+        super().__init__(seed, length, cache_mb)
         self.sample_rate, self.seconds = sample_rate, seconds
-        self._cache = Cache(cache_mb)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def name(self, index: int) -> str:
-        """What messages call the note."""
-        return f"tone {index} of seed {self.seed}"
 
     def columns(self, index: int) -> dict[str, Any]:
         """The truth about a note."""
         return columns(self.seed, index, self.seconds)
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "1 s"], dict[str, Any]]:
-        if not 0 <= index < self.length:
-            raise IndexError(index)
-        return self._cache.get(index, self._play), self.columns(index)
-
-    def _play(self, index: int) -> Tensor:
+    def _make(self, index: int) -> Float[Tensor, "1 s"]:
         return tone(self.seed, index, self.sample_rate, self.seconds)[0]

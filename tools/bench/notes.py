@@ -20,12 +20,11 @@ The data has the metadata columns instrument and midi, as tools/data/notes build
 """
 
 import argparse
-import json
 import random
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torchaudio.functional import melscale_fbanks
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
 import mmdiff
 from mmdiff import counter
@@ -49,6 +48,7 @@ from mmdiff.metrics.intervals import Figure, bootstrap, wilson
 from mmdiff.metrics.pitch import Pitch, harmonicity, pitch
 from mmdiff.metrics.sounds import flux_at
 from mmdiff.modalities.audio.picture import spectrogram
+from tools.bench import command
 from tools.bench.pitch import JUDGES, RATE, SUFFIXES, Wave, decoded, shares
 
 BANDS, SIZE, HOP = 64, 1024, 256  # of the classifier's mel bands
@@ -287,22 +287,12 @@ def parser() -> argparse.ArgumentParser:
     add("--seams", type=int, default=40, metavar="N", help="notes that are continued (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="S", help="chooses notes and noise (default: %(default)s)")
     add("--out", type=Path, metavar="DIR", help="writes a sheet of spectrograms and some notes there")
-    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 done, 2 the input was wrong."""
-    options = parser().parse_args(arguments)
-    try:
-        report = measure(options)
-    except UserError as error:
-        print(f"notes: {error}", file=sys.stderr)
-        return 2
-    show(report)
-    if options.json:
-        print(json.dumps(report, default=asdict))
-    return 0
+    return command.run("notes", parser(), arguments, measure, show)
 
 
 if __name__ == "__main__":

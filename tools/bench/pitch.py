@@ -20,11 +20,9 @@ number. CREPE hears C1 to B6 (24 to 95): notes beyond are misses, also among the
 import argparse
 import importlib.util
 import io
-import json
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -34,10 +32,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+
 from mmdiff.data.scan import Entry, scan
 from mmdiff.errors import UserError
 from mmdiff.metrics.intervals import Figure, wilson
 from mmdiff.metrics.pitch import Pitch, cents, folded, pitch
+from tools.bench import command
 
 SUFFIXES = frozenset({".wav", ".flac"})
 RATE = 16000  # Hz; what CREPE was trained on
@@ -214,22 +215,12 @@ def parser() -> argparse.ArgumentParser:
     add("--real-column", default="midi", metavar="NAME", help="the same of real notes (default: %(default)s)")
     add("--count", type=int, default=150, metavar="N", help="of the real notes (default: %(default)s)")
     add("--seed", type=int, default=0, metavar="S", help="chooses the real notes (default: %(default)s)")
-    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 done, 2 the input was wrong."""
-    options = parser().parse_args(arguments)
-    try:
-        report = measure(options)
-    except UserError as error:
-        print(f"pitch: {error}", file=sys.stderr)
-        return 2
-    show(report)
-    if options.json:
-        print(json.dumps(report, default=asdict))
-    return 0
+    return command.run("pitch", parser(), arguments, measure, show)
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ The data is a folder or tar with the metadata columns text, style and concept, a
 import argparse
 import hashlib
 import importlib
-import json
 import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +34,15 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+
 from mmdiff.data.scan import scan
 from mmdiff.errors import UserError
 from mmdiff.files import replacing
 from mmdiff.generation.sheet import sheet
 from mmdiff.metrics.intervals import Figure, wilson
 from mmdiff.modalities.image import Image
+from tools.bench import command
 
 NEIGHBOURS = 10
 PIXELS = 96  # at this size other styles reach 0.62; at 128 they reach 0.68 for three times the work
@@ -295,22 +297,12 @@ def parser() -> argparse.ArgumentParser:
     add("--out", type=Path, metavar="DIR", help="writes retrieval.png there, a sheet of all pictures")
     cache = Path.home() / ".cache" / "mmdiff" / "features"
     add("--cache", type=Path, default=cache, metavar="DIR", help="keeps features (default: %(default)s)")
-    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 done, 2 the input was wrong."""
-    options = parser().parse_args(arguments)
-    try:
-        report = measure(options)
-    except UserError as error:
-        print(f"retrieval: {error}", file=sys.stderr)
-        return 2
-    show(report)
-    if options.json:
-        print(json.dumps(report, default=asdict))
-    return 0
+    return command.run("retrieval", parser(), arguments, measure, show)
 
 
 if __name__ == "__main__":

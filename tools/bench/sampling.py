@@ -16,18 +16,20 @@ turns; shown are the medians over rounds:
 
 import argparse
 import importlib
-import json
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 
 from mmdiff.errors import UserError
 from mmdiff.generation.engine import Engine
@@ -36,6 +38,7 @@ from mmdiff.generation.pipeline import prepare
 from mmdiff.generation.request import Request
 from mmdiff.nets import Condition
 from mmdiff.recipe import Recipe, Sampling, load
+from tools.bench import command
 
 PEERS = ("DDIMPipeline", "Euler loop")
 
@@ -253,17 +256,11 @@ def main(arguments: list[str] | None = None) -> int:
     add("--steps", type=int, default=16, metavar="N", help="of the samplers (default: %(default)s)")
     add("--rounds", type=int, default=5, metavar="N", help="turns of each loop (default: %(default)s)")
     add("--precision", choices=["bf16", "fp32"], default="bf16", help="of the net (default: %(default)s)")
-    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
-    options = parser.parse_args(arguments)
-    try:
-        found = bench(options.recipe, options.batch, options.steps, options.rounds, options.precision)
-    except UserError as error:
-        print(f"sampling: {error}", file=sys.stderr)
-        return 2
-    show(found)
-    if options.json:
-        print(json.dumps(found))
-    return 0
+
+    def measure(o: argparse.Namespace) -> dict[str, Any]:
+        return bench(o.recipe, o.batch, o.steps, o.rounds, o.precision)
+
+    return command.run("sampling", parser, arguments, measure, show)
 
 
 if __name__ == "__main__":

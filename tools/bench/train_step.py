@@ -21,7 +21,6 @@ Compiling takes about a minute for each net. The peers are installed by: pip ins
 
 import argparse
 import importlib
-import json
 import statistics
 import sys
 import time
@@ -30,6 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,8 +38,11 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
+
 from mmdiff.errors import UserError
 from mmdiff.nets import SIZES, Shape, UNet
+from tools.bench import command
 
 PASSES = 3  # the backward pass does the forward's work twice: for the inputs and for the weights
 WARM_UP = 2  # steps; the first one compiles
@@ -347,17 +350,11 @@ def main(arguments: list[str] | None = None) -> int:
     add("--steps", type=int, default=2, metavar="N", help="steps in a turn (default: %(default)s)")
     add("--seconds", type=float, default=300, metavar="S", help="no turns after that (default: %(default)s)")
     add("--no-compile", action="store_true", help="compile nothing: quick, but no fair figure for anyone")
-    add("--json", action="store_true", help="ends with the whole report as one line of JSON")
-    o = parser.parse_args(arguments)
-    try:
-        found = bench(o.rank, o.batch, o.rounds, o.steps, o.seconds, not o.no_compile)
-    except UserError as error:
-        print(f"train_step: {error}", file=sys.stderr)
-        return 2
-    show(found)
-    if o.json:
-        print(json.dumps(found))
-    return 0
+
+    def measure(o: argparse.Namespace) -> dict[str, Any]:
+        return bench(o.rank, o.batch, o.rounds, o.steps, o.seconds, not o.no_compile)
+
+    return command.run("train_step", parser, arguments, measure, show)
 
 
 if __name__ == "__main__":
