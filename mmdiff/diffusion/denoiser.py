@@ -32,9 +32,17 @@ class Denoiser(nn.Module):
 
     def forward(self, x: Samples, level: NoiseLevel, condition: Any = None, valid: Mask = None) -> Samples:
         """The estimate of x0, in the dtype of ``x``; at sigma = 0 it is ``x`` itself."""
-        level = level.expand(len(x))
-        skip, out = solve(level, *self.mixture(level))
-        return spread(skip, x) * x + spread(out, x) * self.predict(x, level, condition, valid)
+        return self.estimate(x, self.coefficients(level.expand(len(x))), condition, valid)
+
+    def coefficients(self, level: NoiseLevel) -> Float[Tensor, "*b 4"]:
+        """What ``estimate`` takes of a level: scale to unit variance, angle, skip and out of ``solve``."""
+        scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
+        gains = solve(level, *self.mixture(level))
+        return torch.stack([scale, level.angle(self.sigma_data), *gains], -1)
+
+    def estimate(self, x: Samples, known: Tensor, condition: Any = None, valid: Mask = None) -> Samples:
+        """``forward`` at levels whose coefficients are known already."""
+        return spread(known[:, 2], x) * x + spread(known[:, 3], x) * self.predict(x, known, condition, valid)
 
     def loss(
         self,
@@ -50,16 +58,15 @@ class Denoiser(nn.Module):
 
         Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
         """
-        p, q = self.mixture(level)
-        factor = torch.where(level.sigma > 0, weight(level) * solve(level, p, q)[1] ** 2, 0.0).to(x0)
-        predicted = self.predict(level.mix(x0, eps), level, condition, valid)
+        (p, q), known = self.mixture(level), self.coefficients(level)
+        factor = torch.where(level.sigma > 0, weight(level) * known[:, 3] ** 2, 0.0).to(x0)
+        predicted = self.predict(level.mix(x0, eps), known, condition, valid)
         square = (predicted - spread(p, x0) * x0 - spread(q, x0) * eps).square()
         held = torch.ones_like(square) if counts is None else counts.expand_as(square)
         return factor * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
 
-    def predict(self, x: Tensor, level: NoiseLevel, condition: Any, valid: Mask = None) -> Tensor:
-        scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
-        x, angle = x * spread(scale, x), level.angle(self.sigma_data).float()
+    def predict(self, x: Tensor, known: Tensor, condition: Any, valid: Mask = None) -> Tensor:
+        x, angle = x * spread(known[:, 0], x), known[:, 1].float()
         return self.net(x, angle, condition, valid).to(x.dtype)
 
     def mixture(self, level: NoiseLevel) -> Pair:

@@ -4,7 +4,6 @@ A branch is a row of the network call: "main" has the request's condition and "n
 acts on x0, where it means the same for every schedule and target.  Scale 1 is no guidance.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -94,9 +93,4 @@ def guide(scale: float, interval: tuple[float, float] | None = None, rescale: fl
     return Interval(guidance, *interval) if interval else guidance
 
 
-GUIDANCE: dict[str, Callable[..., Guidance]] = {
-    "none": lambda: ClassifierFree(1.0),
-    "cfg": ClassifierFree,
-    "interval": Interval,
-    "rescale": Rescale,
-}
+GUIDANCE: dict[str, type[Guidance]] = {"cfg": ClassifierFree, "interval": Interval, "rescale": Rescale}

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from mmdiff.conditions import Value
 from mmdiff.diffusion.guidance import Guidance
-from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.programs import REGISTERS, Program, State, join, split, step
 from mmdiff.errors import UserError
 from mmdiff.generation.flight import LEVEL, Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
@@ -114,7 +113,7 @@ class Engine:
             self._plans.clear()
         key = request.program, request.guidance
         if key not in self._plans:
-            self._plans[key] = unroll(*key)
+            self._plans[key] = unroll(*key, self.model.denoiser)
         return self._plans[key]
 
     def _advance(self, shape: tuple[int, ...]) -> list[Finished]:
@@ -124,7 +123,7 @@ class Engine:
             table = next(batch.ahead)
             x0 = self._estimate(batch, table[:, :LEVEL])
             rows = table[:, LEVEL:].reshape(-1, 3, REGISTERS)
-            batch.state = step(batch.state, x0, self._noise(batch), rows)
+            batch.state = step(batch.state, x0, self._noise(batch), rows, batch.used)
         for flight in batch.flights:
             flight.call += 1
         landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
@@ -209,11 +208,11 @@ class Engine:
         every = list(samples)
         return {name: torch.stack([one[name] for one in every]).to(self.device) for name in every[0]}
 
-    def _estimate(self, batch: Batch, levels: Tensor) -> Tensor:
+    def _estimate(self, batch: Batch, coefficients: Tensor) -> Tensor:
         """The guided estimate of x0 of each sample."""
-        x, level, count = batch.spread(batch.state.x), batch.spread(levels), len(batch.flights)
+        x, count = batch.spread(batch.state.x), len(batch.flights)
         with self._autocast:
-            out = self.model.denoiser(x, NoiseLevel(*level.unbind(1)), batch.condition).contiguous()
+            out = self.model.denoiser.estimate(x, batch.spread(coefficients), batch.condition).contiguous()
         self.calls += 1
         self.evaluations += sum(rows for _, rows in batch.chosen)
         x0: Tensor = out[:count]
@@ -229,7 +228,7 @@ class Engine:
 
     def _noise(self, batch: Batch) -> Tensor:
         """Fresh noise for the samples whose step needs it, zeros for the others."""
-        noisy = [place for place, f in enumerate(batch.flights) if f.plan.noisy[f.call]]
+        noisy = [place for place, flight in enumerate(batch.flights) if flight.noisy]
         if not noisy:
             return batch.silence
         noise = torch.zeros_like(batch.silence, device="cpu")

@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from mmdiff.diffusion.denoiser import Denoiser
 from mmdiff.diffusion.guidance import Guidance
-from mmdiff.diffusion.programs import Program, State, needs_noise
+from mmdiff.diffusion.programs import FRESH, Program, State, uses
 from mmdiff.generation.request import Request, first_state
 from mmdiff.nets import Condition
 
-LEVEL = 2  # columns of a plan's table before those of the step: alpha and sigma
+LEVEL = 4  # columns of a plan's table before those of the step: what the denoiser needs of a level
 BRANCHES = (("main",), ("main", "null"))
 
 
@@ -22,28 +23,28 @@ class Plan:
     """A program under a guidance, unrolled: what each call needs.
 
     Attributes:
-        table: alpha, sigma and the rows of the step of each call, float64.
+        table: the denoiser's coefficients and the rows of the step of each call, float64.
         rows: 2 where guidance needs the branch without condition, else 1.
-        noisy: whether the step adds noise.
+        used: the registers that the step reads.
     """
 
     program: Program
     guidance: Guidance
     table: Float[Tensor, "calls columns"]
     rows: tuple[int, ...]
-    noisy: tuple[bool, ...]
+    used: tuple[tuple[int, ...], ...]
 
 
-def unroll(program: Program, guidance: Guidance) -> Plan:
-    """The plan of a program under a guidance.  Raises ValueError if guidance asks for an unknown branch."""
+def unroll(program: Program, guidance: Guidance, denoiser: Denoiser) -> Plan:
+    """What the calls of a program need.  Raises ValueError if guidance asks for an unknown branch."""
     calls = range(program.calls)
-    table = torch.cat([torch.stack(tuple(program.levels), 1), program.matrix.flatten(1)], 1)
+    table = torch.cat([denoiser.coefficients(program.levels), program.matrix.flatten(1)], 1)
     branches = [guidance.branches(program.levels.at(call)) for call in calls]
     unknown = [found for found in branches if found not in BRANCHES]
     if unknown:
         raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
     rows = tuple(len(found) for found in branches)
-    return Plan(program, guidance, table, rows, tuple(needs_noise(program, call) for call in calls))
+    return Plan(program, guidance, table, rows, tuple(uses(program, call) for call in calls))
 
 
 @dataclass(eq=False)
@@ -59,6 +60,11 @@ class Flight:
     def rows(self) -> int:
         """Network rows of the next call."""
         return self.plan.rows[self.call]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the step after the next call adds noise."""
+        return FRESH in self.plan.used[self.call]
 
     @property
     def landed(self) -> bool:
@@ -105,6 +111,11 @@ class Batch:
         """How many samples are guided; they are the first ones."""
         return self.alike[-1][1] if self.alike else 0
 
+    @property
+    def used(self) -> list[int]:
+        """The registers that the next step of any sample reads."""
+        return sorted({register for flight in self.flights for register in flight.plan.used[flight.call]})
+
     def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
         """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
         again = [values[: self.pairs]] if self.pairs else []
@@ -124,10 +135,10 @@ def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
 
 
 def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Float[Tensor, "b columns"]]:
-    """The tables of flights, call by call, until the first one lands: they advance in step."""
+    """The tables of flights, float32, call by call, until the first one lands: they advance in step."""
     calls = min(flight.left for flight in flights)
     tables = [flight.plan.table[flight.call : flight.call + calls] for flight in flights]
-    return iter(torch.stack(tables, 1).to(device).unbind(0))
+    return iter(torch.stack(tables, 1).to(device, torch.float32).unbind(0))
 
 
 def fitting(queue: Sequence[Flight], room: int, lookahead: int) -> Chosen:

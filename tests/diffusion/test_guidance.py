@@ -23,7 +23,7 @@ def answer(guidance: Guidance, x0s: tuple[Tensor, ...], level: NoiseLevel = MIDD
     return guidance.combine(x0s[: len(guidance.branches(level))], level)
 
 
-@pytest.mark.parametrize("guidance", [guide(1.0), guide(1.0, (0.1, 9.0), 0.5), GUIDANCE["none"]()])
+@pytest.mark.parametrize("guidance", [guide(1.0), guide(1.0, (0.1, 9.0), 0.5), GUIDANCE["cfg"](scale=1.0)])
 def test_scale_one_is_no_guidance(guidance: Guidance) -> None:
     assert guidance.branches(MIDDLE) == ("main",)
     assert torch.equal(answer(guidance, pair()), pair()[0])

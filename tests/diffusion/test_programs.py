@@ -12,17 +12,18 @@ from mmdiff import diffusion
 from mmdiff.diffusion import grids
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.programs import (
+    FRESH,
     HISTORY,
     REGISTERS,
     Program,
     State,
     join,
-    needs_noise,
     run,
     split,
     stack,
     start,
     step,
+    uses,
 )
 from mmdiff.diffusion.samplers import SAMPLERS
 from mmdiff.diffusion.schedules import Cosine, Edm, RectifiedFlow, Shifted
@@ -168,7 +169,7 @@ def test_a_program_must_be_finite_and_fit() -> None:
 
 def test_noise_is_asked_for_where_it_is_used() -> None:
     program = SAMPLERS["ddpm"](grids.uniform(RectifiedFlow(), 3))
-    assert [needs_noise(program, call) for call in range(3)] == [True, True, False]
+    assert [FRESH in uses(program, call) for call in range(3)] == [True, True, False]
     with pytest.raises(ValueError, match="program adds noise; expected draw"):
         run(program, denoise, draw(0, -1))
 

@@ -125,7 +125,7 @@ def test_gradients_equal_those_of_the_published_loss(name: str) -> None:
     x0, eps = torch.randn(2, 5, 4, dtype=torch.float64)
     denoise = Denoiser(net, target)
     loss = denoise.loss(x0, eps, level, None, lambda level: WEIGHTS[weight](level, **options))
-    wanted = published(denoise.predict(level.mix(x0, eps), level, None), level, x0, eps)
+    wanted = published(denoise.predict(level.mix(x0, eps), denoise.coefficients(level), None), level, x0, eps)
     torch.testing.assert_close(loss, wanted, rtol=1e-9, atol=0.0)
     parameters = list(net.parameters())
     ours, theirs = (torch.autograd.grad(v.sum(), parameters) for v in (loss, wanted))

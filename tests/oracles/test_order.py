@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mmdiff.diffusion.level import NoiseLevel
-from mmdiff.diffusion.programs import Program, needs_noise, run
+from mmdiff.diffusion.programs import FRESH, Program, run, uses
 from mmdiff.diffusion.samplers import ORDERS, SAMPLERS
 from mmdiff.diffusion.schedules import Edm
 from tests.oracles.mixture import Mixture, moments, rhos
@@ -23,7 +23,7 @@ def levels(steps: int) -> NoiseLevel:
 
 
 def draws(sampler: Callable[..., Program]) -> bool:
-    return needs_noise(sampler(levels(2)), 0)
+    return FRESH in uses(sampler(levels(2)), 0)
 
 
 def observed(error: Callable[[int], float], steps: int) -> float:

@@ -50,7 +50,7 @@ def test_the_last_line_is_the_report(monkeypatch, capsys):
     assert found["ours"] == pytest.approx(3 * rate * work / 1e9)
 
 
-@pytest.mark.parametrize(("rank", "expected"), [("3d", "1d, 2d"), ("2", "1d, 2d")])
+@pytest.mark.parametrize(("rank", "expected"), [("4d", "1d, 2d, 3d"), ("2", "1d, 2d, 3d")])
 def test_a_rank_without_a_case_is_one_line(capsys, rank, expected):
     assert train_step.main(["--rank", rank]) == 2
     assert capsys.readouterr().err == f"train_step: --rank {rank}: expected one of {expected}\n"

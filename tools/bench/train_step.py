@@ -3,14 +3,14 @@
   python tools/bench/train_step.py --rank 2d
   python tools/bench/train_step.py --rank 1d --json | tail -1
 
-All nets learn the same task, to predict the noise (MSE, AdamW, no condition) in a picture of 32x32x3 (2d)
-or in a spectrogram of 80 bins and 256 frames (1d), at the same batch size and about equal forward FLOPs, as
-torch counts them. A step is forward, backward and
-optimiser; its work is taken as three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in
-which the contenders take turns:
+All nets learn the same task, to predict the noise (MSE, AdamW, no condition) in a picture of 32x32x3 (2d),
+in a spectrogram of 80 bins and 256 frames (1d) or in a clip of 16 such pictures (3d), at the same batch size
+and about equal forward FLOPs, as torch counts them. A step is forward, backward and optimiser; its work is
+taken as three times the forward FLOPs. Reported in GFLOP/s, the median over rounds in which the contenders
+take turns:
 
-  ours       mmdiff's U-Net (2d: size base, patches of 2): bf16, channels_last, compiled, fused AdamW
-  shipped    diffusers' UNet2DModel or UNet1DModel as users get it: fp32, narrow heads, not compiled
+  ours       mmdiff's U-Net (of pictures and clips patches of 2): bf16, channels_last, compiled, fused AdamW
+  shipped    diffusers' UNet2DModel, UNet1DModel or UNet3DConditionModel as users get it: fp32, not compiled
   ... tuned  a peer as well as it can be: bf16, channels_last, heads of 64 where it has a choice, compiled,
              fused AdamW
   ceiling    one bf16 convolution, 3 wide along each axis, forward and backward: what this machine gives
@@ -153,11 +153,41 @@ def lucid_series(head: int) -> nn.Module:
     return net
 
 
+def diffusers_clip(head: int) -> nn.Module:
+    """Its default blocks, two levels of them, for pixels, attention at 16x16, without a text to speak of."""
+    net: nn.Module = peer("diffusers", "UNet3DConditionModel")(
+        sample_size=CLIP[-1],
+        in_channels=CLIP[0],
+        out_channels=CLIP[0],
+        down_block_types=("DownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "UpBlock3D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        cross_attention_dim=64,
+        attention_head_dim=head,
+    )
+    return net
+
+
+def diffusers_clip_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
+    return net(x, (999 * clock).long(), x.new_zeros(len(x), 1, 64), return_dict=False)[0]
+
+
+def lucid_clip(head: int) -> nn.Module:
+    """Its attention has 256 channels, by default 8 heads of 32."""
+    kind = peer("video_diffusion_pytorch", "Unet3D")
+    net: nn.Module = kind(dim=144, dim_mults=(1, 2), attn_heads=256 // head, attn_dim_head=head)
+    return net
+
+
+CLIP = (3, 16, 32, 32)  # channels, frames, pixels
 SERIES = (80, 256)  # bins, frames
 PICTURE = (3, 32, 32)
 PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
+CLIPS = Shape(patch=2, width=336, mults=(1, 2), blocks=2, attention=(1,))
+CLIP_PIXELS = Shape(patch=1, width=168, mults=(1, 2), blocks=2, attention=(1,))
 CASES = {
     "1d": Case(
         shape=SERIES,
@@ -194,6 +224,23 @@ CASES = {
         layer_shape=(128, 32, 32),
         batch=32,
     ),
+    "3d": Case(
+        shape=CLIP,
+        ours=(
+            Contender("mmdiff", partial(unet, 3, (3, 4), CLIPS), ours, tuned=True),
+            Contender("mmdiff, no patches", partial(unet, 3, (3, 4), CLIP_PIXELS), ours, tuned=True),
+        ),
+        peers=(
+            Contender("diffusers", partial(diffusers_clip, 64), diffusers_clip_call, tuned=False),
+            Contender("diffusers, tuned", partial(diffusers_clip, 64), diffusers_clip_call, tuned=True),
+            Contender("video_diffusion_pytorch", partial(lucid_clip, 32), lucid_call, tuned=False),
+            Contender("video_diffusion_pytorch, tuned", partial(lucid_clip, 64), lucid_call, tuned=True),
+        ),
+        shipped="diffusers",
+        layer=partial(nn.Conv2d, 128, 128, 3, padding=1, bias=False),
+        layer_shape=(128, 32, 32),
+        batch=2,
+    ),
 }
 
 
@@ -215,7 +262,9 @@ def training(contender: Contender, shape: Sequence[int], batch: int, compiled: b
     clock = torch.rand(batch)
     cast: Callable[[], Any] = nullcontext
     if contender.tuned:
-        net, x, noise = net.to(memory_format=torch.channels_last), laid_out(x), laid_out(noise)
+        x, noise = laid_out(x), laid_out(noise)
+        for parameter in net.parameters():
+            parameter.data = laid_out(parameter.data)
         cast = partial(torch.autocast, "cpu", torch.bfloat16)
         if compiled:
             net.compile()
@@ -233,7 +282,8 @@ def training(contender: Contender, shape: Sequence[int], batch: int, compiled: b
 
 def laid_out(x: Tensor) -> Tensor:
     """Channels last, where there is such a layout."""
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    return x.contiguous(memory_format=formats[x.ndim]) if x.ndim in formats else x
 
 
 def limit(case: Case, batch: int) -> Runner:
@@ -344,8 +394,8 @@ def main(arguments: list[str] | None = None) -> int:
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind)
     add = parser.add_argument
-    add("--rank", default="2d", metavar="1d|2d", help="axes of the data (default: %(default)s)")
-    add("--batch", type=int, metavar="N", help="samples in a step (default: 16 in 1d, 32 in 2d)")
+    add("--rank", default="2d", metavar="1d|2d|3d", help="axes of the data (default: %(default)s)")
+    add("--batch", type=int, metavar="N", help="samples in a step (default: 16, 32 and 2)")
     add("--rounds", type=int, default=5, metavar="N", help="turns of each contender (default: %(default)s)")
     add("--steps", type=int, default=2, metavar="N", help="steps in a turn (default: %(default)s)")
     add("--seconds", type=float, default=300, metavar="S", help="no turns after that (default: %(default)s)")
