@@ -116,7 +116,10 @@ class UNet(nn.Module):
         self.middle = blocks([widths[deepest]], deepest)
         self.narrow = nn.ModuleList(Conv(rank, widths[i + 1], widths[i], size=1) for i in levels[:-1])
         self.up = nn.ModuleList(blocks([2 * widths[i]] * shape.blocks, i) for i in levels)
-        self.last = Conv(rank, widths[0], channels * cells)
+        # Fewer features than a spectrum has bins make a blend of the common ones: lone partials are given up
+        wide = channels * cells > widths[0]
+        self.widen = Conv(rank, widths[0], 2 * widths[0], size=1) if wide else None
+        self.last = Conv(rank, (1 + wide) * widths[0], channels * cells, size=1 if wide else 3)
         self.time_down, self.time_up = in_time(), in_time()
         nn.init.zeros_(self.last.weight)
 
@@ -170,7 +173,8 @@ class UNet(nn.Module):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = self.time_up[level](x, context) if clips else x
             x = grow(self.narrow[level - 1](x)) if level else x
-        x = self.last(masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid))
+        x = masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid)
+        x = self.last(x if self.widen is None else F.silu(self.widen(x)))
         return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
 
     def joined(self, x: Tensor, condition: Condition | None) -> Tensor:

@@ -113,10 +113,13 @@ def test_noise_and_vector_change_the_result() -> None:
     assert (net(x, angle, given_._replace(vector=given_.vector + 1)) - out).abs().max() > 1e-6
 
 
-def test_a_new_net_gives_zero_and_every_parameter_learns() -> None:
+@pytest.mark.parametrize(("sizes", "axes"), [((3, 8, 8), IMAGE), ((80, 8), SERIES)])
+def test_a_new_net_gives_zero_and_every_parameter_learns(
+    sizes: tuple[int, ...], axes: tuple[int, ...]
+) -> None:
     torch.manual_seed(0)
-    net = UNet(3, IMAGE, SMALL, vector=8, tokens=8).double()
-    x, angle, given_ = torch.randn(2, 3, 8, 8).double(), torch.rand(2).double(), condition(2)
+    net = UNet(sizes[0], axes, SMALL, vector=8, tokens=8).double()
+    x, angle, given_ = torch.randn(2, *sizes).double(), torch.rand(2).double(), condition(2)
     assert net(x, angle, given_).abs().max() == 0
     optimiser = torch.optim.SGD(net.parameters(), 0.1)
     for _ in range(4):  # zeros at birth open one after the other, from the output inwards
@@ -152,3 +155,10 @@ def test_attention_equals_the_fused_kernel(seen: Tensor | None) -> None:
     assert_close(
         attend(q, k, v, mask), torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     )
+
+
+@torch.no_grad()
+def test_what_a_net_says_of_more_bins_than_features_has_more_freedom_than_features() -> None:
+    shape = Shape(patch=1, width=8, mults=(1, 1), blocks=1, attention=())
+    net, x = born(64, (2,), shape), torch.randn(200, 64, 1).double()
+    assert torch.linalg.matrix_rank(net(x, torch.rand(200))[..., 0], rtol=1e-9) == 2 * shape.width
