@@ -119,13 +119,17 @@ class Modality(Protocol):
 
 @runtime_checkable
 class Heard(Protocol):
-    """What a modality offers beside the rest if its samples can lend their style and their loudness.
+    """What a modality offers beside the rest if its samples are sounds: they lend their style and loudness.
 
     Attributes:
         styles: how many numbers `style` measures.
     """
 
     styles: ClassVar[int]
+
+    @property
+    def gains(self) -> Tensor:
+        """How strongly each channel of x0 counts when it is whitened, of mean square 1."""
 
     def style(self, packed: Tensor) -> Tensor:
         """What a packed sample lends as a reference: `styles` numbers of about unit variance."""

@@ -21,7 +21,7 @@ from mmdiff.data.scan import Listing, scan
 from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality, modality_of
+from mmdiff.modalities import Modality, heard, modality_of
 from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
@@ -95,7 +95,11 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
 
 
 def whiten(model: Model, data: Positions) -> None:
-    """Sets the whitening of a new model by what its first positions see; the same in every process."""
+    """Sets the whitening of a new model by what its first positions see; the same in every process.
+
+    Channels then vary as much as they count to the ear. Equal ones give the lowest of eight kilohertz an
+    eighth of the loss, and low tones were out of tune.
+    """
     if model.mean is None or model.std is None:
         return
     windows = [data.window(position) for position in range(min(_MEASURED, len(data.source)))]
@@ -103,8 +107,9 @@ def whiten(model: Model, data: Positions) -> None:
         (data.modality.unpack(packed) for packed, _ in windows),
         (None if valid is None else valid.sum().long() for _, valid in windows),
     )
-    for buffer, values in ((model.mean, found.mean), (model.std, found.std)):
-        buffer.copy_(torch.tensor(values).reshape(buffer.shape))
+    std = torch.tensor(found.std) / heard(data.modality).gains
+    for buffer, values in ((model.mean, torch.tensor(found.mean)), (model.std, std)):
+        buffer.copy_(values.reshape(buffer.shape))
 
 
 def fill_values(recipe: Recipe, source: Source) -> Recipe:

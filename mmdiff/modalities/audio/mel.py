@@ -58,6 +58,10 @@ class Mel:
         return self.size // 2, self.size // 2
 
     @property
+    def hertz(self) -> None:
+        return None
+
+    @property
     def seconds_per_frame(self) -> float:
         return self.hop / self.sample_rate
 

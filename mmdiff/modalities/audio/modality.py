@@ -18,7 +18,7 @@ from torch import Tensor
 from mmdiff.data import soundfiles, sounds
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
-from mmdiff.modalities.audio import timbre
+from mmdiff.modalities.audio import ear, timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
 from mmdiff.modalities.audio.picture import spectrogram
@@ -187,6 +187,12 @@ class Audio:
         power = F.pad(power, (hop, hop * self.shape[1] - len(power)))
         mean = power.unfold(0, 2 * hop, hop)[: self.shape[1]].mean(1)
         return (1 + 10 * mean.clamp_min(1e-6).log10() / 60).clamp(0, 1)[None]
+
+    @property
+    def gains(self) -> Float[Tensor, " k"]:
+        """How strongly each channel counts when it is whitened: as finely as people hear there."""
+        hertz, each = self.coder.hertz, self.coder.channels(1)
+        return (torch.ones(each) if hertz is None else ear.gains(hertz)).repeat(self.channels)
 
     def unpack(self, packed: Float[Tensor, "*b c s"]) -> Float[Tensor, "*b k l"]:
         """Coefficients, as the representation gives them."""

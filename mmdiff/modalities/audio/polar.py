@@ -56,6 +56,10 @@ class Polar:
         return self.size // 2 + self.hop, self.size // 2
 
     @property
+    def hertz(self) -> Float[Tensor, " bins"]:
+        return torch.arange(self.size // 2 + 1).repeat(2) * (self.sample_rate / self.size)
+
+    @property
     def seconds_per_frame(self) -> float:
         return self.hop / self.sample_rate
 

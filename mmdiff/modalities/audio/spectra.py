@@ -48,6 +48,10 @@ class Representation(Protocol):
     def seconds_per_frame(self) -> float:
         """The hop at the sample rate."""
 
+    @property
+    def hertz(self) -> Float[Tensor, " bins"] | None:
+        """The frequency of each bin; None where bins are none, or are as far apart as people hear."""
+
     def channels(self, c: int) -> int:
         """Of the coefficients of a wave of c channels."""
 
@@ -86,6 +90,10 @@ class Mdct:
     @property
     def reach(self) -> tuple[int, int]:
         return self.bins, self.bins
+
+    @property
+    def hertz(self) -> Float[Tensor, " bins"]:
+        return (torch.arange(self.bins) + 0.5) / self.bins * (self.sample_rate / 2)
 
     @property
     def seconds_per_frame(self) -> float:
@@ -145,6 +153,11 @@ class Stft:
             )
 
     @property
+    def hertz(self) -> Float[Tensor, " bins"]:
+        bins = torch.arange(self.size // 2 + 1)
+        return torch.cat([bins, bins[1:-1]]) * (self.sample_rate / self.size)
+
+    @property
     def seconds_per_frame(self) -> float:
         return self.hop / self.sample_rate
 
@@ -195,6 +208,10 @@ class Patches:
     @property
     def hop(self) -> int:
         return self.patch
+
+    @property
+    def hertz(self) -> None:
+        return None
 
     @property
     def seconds_per_frame(self) -> float:
