@@ -23,10 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from mmdiff.training.demo import demo
+    from mmdiff.training.demo import all_demos, demo
 
-    for what in DEMOS if args.what == "all" else [args.what]:
-        print(demo(what, args.out / what if args.what == "all" else args.out))
+    print(all_demos(args.out) if args.what == "all" else args.out / demo(args.what, args.out).link)
     return 0
 
 
@@ -34,14 +33,15 @@ VERB = Verb(
     summary="train small models here and now, and show what they draw",
     examples="""\
 examples:
-  mmdiff demo                       everything, into demo/image, demo/audio and demo/video
+  mmdiff demo                       everything; demo/index.html shows the three side by side
   mmdiff demo image --out /tmp/demo
   mmdiff demo audio --out /tmp/notes
   mmdiff demo video --out /tmp/clips
 
 Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a
-known pitch and timbre, and shapes that move and bounce off the walls. Open the index.html that it leaves.
-Interrupted, the same command goes on.
+known pitch and timbre, and shapes that move and bounce off the walls. Open the index.html whose path it
+prints: of all together, into demo/image, demo/audio and demo/video, there is one more that shows the samples
+and the shares of each and leads to theirs. Interrupted, the same command goes on.
 """,
     options=options,
     work=run,

@@ -87,6 +87,16 @@ def window(
     return _stacked(held(film.shown, fps, start, count), name, shape)
 
 
+def claimed(data: bytes, name: str, fps: Fraction) -> int | None:
+    """How many frames ``decoded`` gives at a rate if a film is right about its length; None: it says nothing.
+
+    Raises:
+        BadFile: whatever is wrong at the start.
+    """
+    seconds = opened(data, name).seconds
+    return None if seconds is None else _count(seconds, fps)
+
+
 def opened(data: bytes, name: str, start: Fraction = Fraction(0)) -> Film:
     """The frames in the bytes of a file, from the one shown ``start`` seconds after the first on, or before.
 
@@ -124,8 +134,12 @@ def held(
 
 def moments(count: int, fps: Fraction, to: Fraction) -> list[int]:
     """Which of ``count`` frames at one rate are seen in each frame of another; as ``held`` says."""
-    seen = max(1, math.ceil(count * to / fps - _LATE))
-    return [min(count - 1, int((number + _LATE) * fps / to)) for number in range(seen)]
+    return [min(count - 1, int((number + _LATE) * fps / to)) for number in range(_count(count / fps, to))]
+
+
+def _count(seconds: Fraction, fps: Fraction) -> int:
+    """How many frames at a constant rate are seen in so many seconds; something is seen of every clip."""
+    return max(1, math.ceil(seconds * fps - _LATE))
 
 
 def _spans(shown: Iterable[Shown]) -> Iterator[tuple[Shown, Fraction]]:

@@ -41,3 +41,7 @@ class Drawn(ABC):
         if not 0 <= index < self.length:
             raise IndexError(index)
         return self._cache.get(index, self._make), self.columns(index)
+
+    def part(self, index: int, place: float) -> Tensor:
+        """The whole sample: it is as long as what is trained on."""
+        return self[index][0]

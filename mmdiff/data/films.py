@@ -61,7 +61,8 @@ def film(data: bytes, name: str, start: Fraction = Fraction(0)) -> Film:
         stream.codec_context.options = {"err_detect": "explode"}  # rather than made-up pixels
         stream.codec_context.thread_count = 1  # who reads many clips reads them side by side
         size, _ = cliptags.told(comment(container))
-    return Film(_shown(container, stream, name, start, size), _tick(stream), stream.average_rate, size)
+    shown = _shown(container, stream, name, start, size)
+    return Film(shown, _tick(stream), stream.average_rate, size, _seconds(container, stream))
 
 
 def _shown(
@@ -95,6 +96,13 @@ def _tick(stream: VideoStream) -> Fraction:
 def _step(stream: VideoStream) -> Fraction:
     """Seconds from a frame to the next where nothing else tells."""
     return 1 / (stream.average_rate or stream.guessed_rate or _USUAL)
+
+
+def _seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """How long the film lasts, as far as it says so itself."""
+    if stream.duration is not None:
+        return stream.duration * _tick(stream)
+    return None if container.duration is None else Fraction(container.duration, av.time_base)
 
 
 def _frames(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame]:

@@ -64,6 +64,10 @@ class Trained:
     def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
         return self.source[self.places[index]]
 
+    def part(self, index: int, place: float) -> Tensor:
+        """What a window of a sample is cut from."""
+        return self.source.part(self.places[index], place)
+
     def name(self, index: int) -> str:
         """What messages call the sample."""
         return self.source.name(self.places[index])

@@ -33,6 +33,14 @@ class Media(Protocol):
         """x0 of a packed sample."""
 
 
+@runtime_checkable
+class Sought(Protocol):
+    """What a modality offers beside the rest if its longest files need not be decoded whole."""
+
+    def sought(self, data: bytes, name: str, place: float) -> Tensor | None:
+        """What `window` at `place` gives of the packed sample of a long file; None: decode it whole."""
+
+
 class Cache:
     """Keeps items of any type and length, the first ones asked for that fit into a budget.
 
@@ -56,6 +64,10 @@ class Cache:
             self._room -= made.nbytes
             self._kept[index] = made
         return made
+
+    def holds(self, index: int) -> bool:
+        """Whether the item is kept."""
+        return index in self._kept
 
     def __reduce__(self) -> tuple[type["Cache"], tuple[int]]:
         return Cache, (self.cache_mb,)
@@ -86,6 +98,15 @@ class Library:
     def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
         return self._cache.get(index, self._read), self.columns(index)
 
+    def part(self, index: int, place: float) -> Tensor:
+        """What a window of an item is cut from: of a long file no more than the window itself is decoded."""
+        if self._cache.holds(index) or not isinstance(self.modality, Sought):
+            return self[index][0]
+        entry = self._entry(index)
+        data = entry.open()
+        found = self.modality.sought(data, entry.file_name, place)
+        return self._cache.get(index, lambda _: self._packed(entry, data)) if found is None else found
+
     def x0(self, index: int) -> Tensor:
         """The encoded sample."""
         return self.modality.unpack(self[index][0])
@@ -97,4 +118,7 @@ class Library:
 
     def _read(self, index: int) -> Tensor:
         entry = self._entry(index)
-        return self.modality.pack(self.modality.read(entry.open(), entry.file_name))
+        return self._packed(entry, entry.open())
+
+    def _packed(self, entry: Entry, data: bytes) -> Tensor:
+        return self.modality.pack(self.modality.read(data, entry.file_name))

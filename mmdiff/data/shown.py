@@ -33,12 +33,14 @@ class Film(NamedTuple):
         tick: seconds to which the file rounds times.
         rate: frames a second that the file claims, None when it does not.
         size: what our own writer says of the clip, None for other files.
+        seconds: how long the file claims to last, None when it does not.
     """
 
     shown: Iterator[Shown]
     tick: Fraction
     rate: Fraction | None
     size: ClipSize | None
+    seconds: Fraction | None = None
 
 
 @contextmanager

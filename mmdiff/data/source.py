@@ -20,6 +20,13 @@ class Source(Protocol):
             BadFile: the file cannot be used; of a source that was audited none is left.
         """
 
+    def part(self, index: int, place: float) -> Tensor:
+        """As much of a packed sample as shows what the modality's ``window`` at ``place`` is of the whole.
+
+        Raises:
+            BadFile: as above.
+        """
+
     def name(self, index: int) -> str:
         """What messages call the sample."""
 

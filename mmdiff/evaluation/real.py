@@ -144,12 +144,12 @@ class _Reader:
             index = next(order, None)
             if index is None:
                 return
+            place = counter.uniform(self.seed, "window", index)
             try:
-                packed, _ = self.source[index]
+                packed = self.source.part(index, place)
             except BadFile as error:
                 self.rejected[index] = str(error)
                 continue
-            place = counter.uniform(self.seed, "window", index)
             yield index, self.model.modality.window(packed, place)[0]
             count -= 1
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,13 +17,15 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from mmdiff.data import animations, clipfiles, clips
+from mmdiff.data.badfile import BadFile
 from mmdiff.data.cliptags import ClipSize, size_of
-from mmdiff.data.pictures import box, covering, decoded, from_x0, to_x0
+from mmdiff.data.pictures import Picture, box, covering, decoded, from_x0, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
 
+_LONG = 1 << 26  # bytes of a packed film, from which on training decodes no more than it sees
 _FRAMES = re.compile(r"(\d+)(?:(-)(\d*))?")
 
 
@@ -111,12 +112,11 @@ class Video:
         Raises:
             BadFile: whatever is wrong with the file.
         """
-        cover = partial(covering, width=self.width, height=self.height)
         if animations.is_still(data):
             picture = decoded(data, name)
             file = _facts(picture.shape[1], picture.shape[0], 1, self.fps, 1 / self.fps)
-            return Sample(torch.from_numpy(cover(picture)[None]), fps=self.fps, file=file)
-        frames, facts = clips.decoded(data, name, self.fps, cover)
+            return Sample(torch.from_numpy(self._cover(picture)[None]), fps=self.fps, file=file)
+        frames, facts = clips.decoded(data, name, self.fps, self._cover)
         file = _facts(facts.width, facts.height, len(facts.times), facts.fps, facts.seconds)
         return Sample(torch.from_numpy(frames), fps=self.fps, file=file)
 
@@ -132,8 +132,8 @@ class Video:
         if fps != self.fps:
             frames = frames[clips.moments(len(frames), fps, self.fps)]
         if frames.shape[1:3] != (self.height, self.width):
-            frames = np.stack([covering(frame, self.width, self.height) for frame in frames])
-        return torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous()
+            frames = np.stack([self._cover(frame) for frame in frames])
+        return _channels_first(frames)
 
     def window(
         self, packed: UInt8[Tensor, "3 f h w"], place: float
@@ -149,6 +149,22 @@ class Video:
             return packed[:, start : start + self.frames], None
         padded = torch.cat([packed, packed[:, -1:].expand(-1, -spare, -1, -1)], 1)
         return padded, self._frame_mask(range(packed.shape[1])).float()
+
+    def sought(self, data: bytes, name: str, place: float) -> UInt8[Tensor, "3 f h w"] | None:
+        """What `window` gives of a film too long to be decoded and kept whole, decoded from a key frame on.
+
+        None of other files, and where the film turns out shorter than it says. It depends on the file alone
+        which ones are long, so that a step sees the same whatever else is kept.
+        """
+        try:
+            count = clips.claimed(data, name, self.fps) or 0
+            if count <= self.frames or count * 3 * self.height * self.width < _LONG:
+                return None
+            start = int(place * (count - self.frames + 1)) / self.fps
+            frames = clips.window(data, name, self.fps, start, self.frames, self._cover)
+        except BadFile:  # whatever it is, decoding the whole will tell
+            return None
+        return _channels_first(frames) if len(frames) == self.frames else None
 
     def kept(self, places: str, packed: UInt8[Tensor, "3 f h w"]) -> Bool[Tensor, "1 f2 h w"]:
         """Which pixels of which frames are those of a clip; after a minus, all but the ones named.
@@ -223,6 +239,10 @@ class Video:
     def _fps(self, sample: Sample) -> Fraction:
         return sample.fps or self.fps
 
+    def _cover(self, picture: Picture) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Scaled to cover the size and cropped in the middle."""
+        return covering(picture, self.width, self.height)
+
     def _frame_mask(self, frames: range) -> Bool[Tensor, "1 f h w"]:
         """True in these frames."""
         mask = torch.zeros(1, self.frames, self.height, self.width, dtype=torch.bool)
@@ -244,6 +264,10 @@ class Video:
             f"places {places!r}: got {place!r}, expected frames such as 0 or 0-3, or a box of pixels "
             "WIDTHxHEIGHT+LEFT+TOP, such as 16x32+0+0; a minus before all keeps what is outside"
         )
+
+
+def _channels_first(frames: UInt8[np.ndarray, "f h w 3"]) -> UInt8[Tensor, "3 f h w"]:
+    return torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous()
 
 
 def _facts(width: int, height: int, frames: int, fps: Fraction, seconds: Fraction) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Positions(Dataset[Parts]):
     def window(self, position: int) -> tuple[Tensor, Tensor | None]:
         """What a position sees of its sample, packed, and where that is no padding."""
         place = counter.uniform(self.recipe.training.seed, "window", position)
-        return self.modality.window(self.source[self.place(position)][0], place)
+        return self.modality.window(self.source.part(self.place(position), place), place)
 
     def given(self, position: int, valid: Tensor | None) -> Tensor | None:
         """Where a position's sample is known; None in a run that takes nothing as given."""

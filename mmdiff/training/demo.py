@@ -61,7 +61,7 @@ class Demo:
 
 def demo(
     what: str, out: Path, overrides: Sequence[str] = (), say: Callable[[str], None] | None = None
-) -> Path:
+) -> page.Part:
     """Trains in ``out/run`` and leaves ``out/grid.png``, ``out/index.html``, and sounds or clips to play.
 
     Interrupted, the same call goes on where it was.
@@ -73,7 +73,7 @@ def demo(
         say: takes the lines for the person; stderr by default.
 
     Returns:
-        The page.
+        What its page shows; paths are relative to ``out``.
     """
     say, chosen, begun = say or _to_stderr, DEMOS[what], time.monotonic()
     run = Run(train(chosen.recipe, run=out / "run", overrides=overrides))
@@ -83,14 +83,34 @@ def demo(
     picture = sheet([generated.picture for generated in shown], [truth["text"] for truth in truths[:SHOWN]])
     with files.replacing(out / "grid.png") as part:
         picture.save(part, format="PNG")
-    media = _played(shown, out)
     rates = {name: rate for name, rate in chosen.judged(drawn, truths).items() if name in chosen.cards}
-    files.write_text(out / "index.html", _page(chosen, run, rates, media))
+    made = _page(chosen, run, rates, _played(shown, out))
     wide = max(map(len, rates))
     for name, rate in rates.items():
         between = f"95 % interval {rate.low:.0%} to {rate.high:.0%}"
         say(f"{name:<{wide}} {rate.share:.0%} of {rate.trials} {chosen.counted} ({between})")
     say(f"{out / 'grid.png'}; {clock(time.monotonic() - begun)} in all")
+    return made
+
+
+def all_demos(
+    out: Path, overrides: Mapping[str, Sequence[str]] | None = None, say: Callable[[str], None] | None = None
+) -> Path:
+    """Makes every demonstration, each in a folder of its own below ``out``, and a page that shows them all.
+
+    Interrupted, the same call goes on where it was.
+
+    Args:
+        out: a folder, made when it is not there.
+        overrides: settings of the recipes, by demonstration.
+        say: as for ``demo``.
+
+    Returns:
+        The page, ``out/index.html``.
+    """
+    parts = [demo(what, out / what, (overrides or {}).get(what, ()), say).below(what) for what in DEMOS]
+    lead = "one diffusion core, three kinds of samples, and how often they are what was asked for"
+    files.write_text(out / "index.html", page.overview("mmdiff demo", lead, parts))
     return out / "index.html"
 
 
@@ -199,14 +219,16 @@ def _played(shown: Sequence[Generated], out: Path) -> list[str]:
     return [f"samples/{name}" for name in names]
 
 
-def _page(chosen: Demo, run: Run, rates: Mapping[str, Rate], media: Sequence[str]) -> str:
-    """The run's page with the judged shares as facts and the captioned grid as the only figure."""
+def _page(chosen: Demo, run: Run, rates: Mapping[str, Rate], media: Sequence[str]) -> page.Part:
+    """Writes the run's page, with the judged shares as facts and the captioned grid as the only figure."""
     rows, recipe = read_rows(run), run.recipe()
     facts = [(f"{rates[name].share:.0%}", what) for name, what in chosen.cards.items()]
     facts.append((clock(rows[-1]["seconds"]), "training time"))
-    figures = [page.Figure(rows[-1]["step"], "grid.png", media)]
+    made = page.Part(chosen.recipe, "index.html", facts, page.Figure(rows[-1]["step"], "grid.png", media))
     title = f"mmdiff demo: {recipe.name}"
-    return page.render(title, facts, rows, figures, recipes.dump(recipe), finished=True)
+    text = page.render(title, facts, rows, [made.figure], recipes.dump(recipe), finished=True)
+    files.write_text(run.path.parent / made.link, text)
+    return made
 
 
 def _to_stderr(line: str) -> None:

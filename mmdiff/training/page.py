@@ -1,7 +1,8 @@
 """index.html of a run: the loss curve, the sample grids by step, the speed and the recipe on one page.
 
-The page needs no server, no script and no network; pictures, sounds and clips are linked relative to it, so a
-run can move.
+Several runs may share one more page, which shows their samples side by side and leads to their own. A page
+needs no server, no script and no network; pictures, sounds and clips are linked relative to it, so a run can
+move.
 """
 
 import html
@@ -31,6 +32,10 @@ _STYLE = """
 * { box-sizing: border-box }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
 main { max-width: 940px; margin: 0 auto; padding: 32px 20px 64px }
+main:has(.beside) { max-width: 1500px }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(340px, 100%), 1fr)); gap: 0 24px }
+.beside .facts { margin: 12px 0 14px }
+a { color: var(--blue) }
 h1 { margin: 0; font-size: 26px }
 h2 { margin: 36px 0 12px; font-size: 17px }
 p { margin: 4px 0; color: var(--soft) }
@@ -57,12 +62,30 @@ summary { cursor: pointer; color: var(--soft); margin: 8px 0 }
 _PLAYING = {"audio": 'controls preload="none"', "video": "loop autoplay muted controls playsinline"}
 
 
+Facts = Sequence[tuple[str, str]]  # value, what it is: a row of small cards
+
+
 class Figure(NamedTuple):
     """The samples of one step: a picture of all, and those that can be played, as relative paths."""
 
     step: int
     picture: str
     played: Sequence[str] = ()
+
+
+class Part(NamedTuple):
+    """What a page of several runs shows of one: its name, the relative path of its own page, and samples."""
+
+    title: str
+    link: str
+    facts: Facts
+    figure: Figure
+
+    def below(self, folder: str) -> "Part":
+        """The same for a page in the folder above ``folder``."""
+        step, *paths = self.figure.step, self.link, self.figure.picture, *self.figure.played
+        link, picture, *played = (f"{folder}/{path}" for path in paths)
+        return self._replace(link=link, figure=Figure(step, picture, played))
 
 
 def write(run: Run, finished: bool) -> None:
@@ -84,7 +107,7 @@ def figure(root: Path, step: int, grid: Path) -> Figure:
 
 def render(
     title: str,
-    facts: Sequence[tuple[str, str]],
+    facts: Facts,
     rows: Sequence[dict[str, Any]],
     figures: Sequence[Figure],
     recipe: str,
@@ -94,23 +117,22 @@ def render(
 
     Args:
         title: the run's name.
-        facts: (value, what it is), shown as a row of small cards.
         rows: logged rows with ``step`` and ``loss``.
         figures: the samples of some steps, those to show first in front.
         recipe: YAML text.
         finished: a page of a run in progress reloads itself.
     """
-    name = html.escape(title)
-    cards = "".join(_card(value, what) for value, what in facts)
-    reload = "" if finished else f'<meta http-equiv="refresh" content="{RELOAD}">'
     samples = _samples([_figure(*figure) for figure in figures])
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}<title>{name}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-        f'<body><main><h1>{name}</h1><p>a run of mmdiff</p><div class="facts">{cards}</div>{samples}'
-        f"<h2>Loss</h2>{curve([(row['step'], row['loss']) for row in rows])}"
-        f"<h2>Recipe</h2><pre>{html.escape(recipe)}</pre></main></body></html>\n"
+    body = (
+        f"{_cards(facts)}{samples}<h2>Loss</h2>{curve([(row['step'], row['loss']) for row in rows])}"
+        f"<h2>Recipe</h2><pre>{html.escape(recipe)}</pre>"
     )
+    return _document(title, "a run of mmdiff", body, finished)
+
+
+def overview(title: str, lead: str, parts: Sequence[Part]) -> str:
+    """Returns, as text, the page that shows several runs side by side; ``lead`` says what they are."""
+    return _document(title, lead, f'<div class="beside">{"".join(map(_part, parts))}</div>', finished=True)
 
 
 def curve(points: Sequence[tuple[float, float]]) -> str:
@@ -151,7 +173,24 @@ def thin(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(sum(step for step, _ in g) / len(g), sum(loss for _, loss in g) / len(g)) for g in groups]
 
 
-def _facts(rows: Sequence[dict[str, Any]], steps: int, finished: bool) -> list[tuple[str, str]]:
+def _document(title: str, lead: str, body: str, finished: bool) -> str:
+    """A whole page around HTML; ``lead`` stands under the title."""
+    name = html.escape(title)
+    reload = "" if finished else f'<meta http-equiv="refresh" content="{RELOAD}">'
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{reload}<title>{name}</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
+        f"<body><main><h1>{name}</h1><p>{html.escape(lead)}</p>{body}</main></body></html>\n"
+    )
+
+
+def _part(part: Part) -> str:
+    link = html.escape(part.link, quote=True)
+    head = f'<h2>{html.escape(part.title)}</h2><p><a href="{link}">loss and recipe</a></p>'
+    return f"<section>{head}{_cards(part.facts)}{_figure(*part.figure)}</section>"
+
+
+def _facts(rows: Sequence[dict[str, Any]], steps: int, finished: bool) -> Facts:
     if not rows:
         return [(f"0 / {steps:,}", "steps")]
     last = rows[-1]
@@ -165,8 +204,11 @@ def _facts(rows: Sequence[dict[str, Any]], steps: int, finished: bool) -> list[t
     ]
 
 
-def _card(value: str, what: str) -> str:
-    return f"<div><b>{html.escape(value)}</b><span>{html.escape(what)}</span></div>"
+def _cards(facts: Facts) -> str:
+    cards = "".join(
+        f"<div><b>{html.escape(value)}</b><span>{html.escape(what)}</span></div>" for value, what in facts
+    )
+    return f'<div class="facts">{cards}</div>'
 
 
 def _samples(figures: Sequence[str]) -> str:

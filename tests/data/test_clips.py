@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmdiff.data import clips, films
+from mmdiff.data import clips
 from mmdiff.data.badfile import BadFile
-from mmdiff.data.clips import decoded, held, moments, window
+from mmdiff.data.clips import claimed, decoded, held, moments, window
 from mmdiff.data.shown import Shown
 from tests.data import clipzoo as zoo
 from tests.data.damage import refused, wounded
@@ -217,18 +217,21 @@ ALL = {kind: decoded(data, "x", Fraction(8)).frames for kind, data in ENTERED.it
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm"])
-def test_a_window_is_sought_and_not_decoded_up_to(monkeypatch, kind):
-    count, frames = 0, films._frames
-
-    def counted(*arguments):
-        nonlocal count
-        for frame in frames(*arguments):
-            count += 1
-            yield frame
-
-    monkeypatch.setattr(films, "_frames", counted)
+def test_a_window_is_sought_and_not_decoded_up_to(frames_decoded, kind):
     window(ENTERED[kind], "x", Fraction(24), Fraction(180, 24), 4)
-    assert count <= 30
+    assert frames_decoded() <= 30
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm", "avi"])
+@pytest.mark.parametrize("fps", [8, 24, Fraction(30000, 1001)])
+def test_a_film_says_how_many_frames_it_has_and_none_is_decoded(frames_decoded, kind, fps):
+    said = claimed(ENTERED[kind], "x", Fraction(fps))
+    assert frames_decoded() == 0
+    assert said == len(decoded(ENTERED[kind], "x", Fraction(fps)).frames)
+
+
+def test_an_animation_does_not_say_how_long_it_is():
+    assert claimed(ENTERED["gif"], "x", Fraction(24)) is None
 
 
 def test_pixels_that_were_lost_are_not_made_up():

@@ -1,4 +1,5 @@
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -7,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from mmdiff.data import clips
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Cache, Library
 from mmdiff.data.scan import scan
-from mmdiff.modalities import Image
-from tests.data import zoo
+from mmdiff.modalities import Image, Video, video
+from tests.data import clipzoo, zoo
 
 
 @pytest.fixture
@@ -90,3 +92,45 @@ def test_a_copy_for_another_process_is_small_and_reads_the_same(library):
 def test_loader_workers_read_the_same(library):
     loader = DataLoader(library, batch_size=None, num_workers=1)
     assert [columns["text"] for _, columns in loader] == [f"picture {i}" for i in range(5)]
+
+
+FILM = clipzoo.filmed(clipzoo.numbered(400), 24, coding={"g": "12"})
+
+
+@pytest.fixture
+def film(tmp_path) -> Library:
+    """A film of 400 frames, which gives windows of four."""
+    (tmp_path / "film.mp4").write_bytes(FILM)
+    modality = Video(8, 8, 4, Fraction(24))
+    return Library(scan(tmp_path, modality.suffixes), modality)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.31, 0.77, 0.999])
+def test_a_window_of_a_long_film_is_sought_and_the_rest_is_not_decoded(
+    film, frames_decoded, monkeypatch, place
+):
+    monkeypatch.setattr(video, "_LONG", 400 * 3 * 8 * 8)
+    part = film.part(0, place)
+    assert part.shape == (3, 4, 8, 8)
+    assert frames_decoded() <= 12 + 4 + 2
+    for packed in (part, film[0][0]):
+        seen, valid = film.modality.window(packed, place)
+        assert valid is None
+        assert torch.equal(seen, part)
+
+
+def test_a_shorter_film_is_decoded_once_and_kept(film, frames_decoded):
+    whole = film.part(0, 0.5)
+    assert frames_decoded() == 400
+    assert film.part(0, 0.9) is whole is film[0][0]
+    assert frames_decoded() == 0
+
+
+def test_a_film_that_says_too_much_is_decoded_whole(film, monkeypatch):
+    monkeypatch.setattr(video, "_LONG", 0)
+    monkeypatch.setattr(clips, "claimed", lambda *_: 4000)
+    assert film.part(0, 0.9).shape[1] == 400
+
+
+def test_a_window_of_a_picture_is_cut_from_all_of_it(library):
+    assert library.part(3, 0.5) is library[3][0]

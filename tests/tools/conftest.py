@@ -1,7 +1,9 @@
 import hashlib
 import io
+import json
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,52 @@ def deb():
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     return make
+
+
+MIT = "MIT License\n\nCopyright (c) Miles\n\nPermission is hereby granted, free of charge, to any person\n"
+
+
+def called(label, hexcode, group=0):
+    return {"label": label, "hexcode": hexcode, "tags": [label], "group": group}
+
+
+EMOJI = [
+    called("Red Heart", "2764-FE0F"),
+    called("Ca\u00f1on\u2019s", "1F3DE"),
+    called("light skin tone", "1F3FB", group=1),
+    {"label": "regional indicator A", "hexcode": "1F1E6"},
+]
+GROUPS = {"groups": [{"order": 0, "key": "symbols"}, {"order": 1, "key": "component"}]}
+
+
+@pytest.fixture
+def tgz():
+    """Makes npm packages: ``tgz(path, {path inside: text or bytes})`` writes one and returns its SHA-256."""
+
+    def make(path, contents):
+        with tarfile.open(path, "w:gz") as box:
+            for name, data in contents.items():
+                data = data.encode() if isinstance(data, str) else data
+                info = tarfile.TarInfo(f"package/{name}")
+                info.size = len(data)
+                box.addfile(info, io.BytesIO(data))
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return make
+
+
+@pytest.fixture
+def emojibase(tmp_path, monkeypatch, tgz):
+    """A cache that holds a made list of two emoji, pinned in place of the real one."""
+    from tools.data import concepts
+
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    contents = {
+        "LICENSE": MIT,
+        "en/messages.json": json.dumps(GROUPS),
+        "en/data.json": json.dumps(EMOJI),
+    }
+    made = tgz(folder / concepts.EMOJIBASE.file_name, contents)
+    monkeypatch.setattr(concepts, "EMOJIBASE", replace(concepts.EMOJIBASE, sha256=made))
+    return folder

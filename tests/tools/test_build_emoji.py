@@ -1,6 +1,5 @@
 """The emoji builder on packages made here, whose pictures are plain colours."""
 
-import hashlib
 import io
 import json
 import os
@@ -35,10 +34,6 @@ def sheet():
     return out.getvalue()
 
 
-def concept(label, hexcode, group=0):
-    return {"label": label, "hexcode": hexcode, "tags": [label], "group": group}
-
-
 def cell(unified, x, google=True):
     return {
         "unified": unified,
@@ -54,23 +49,11 @@ def icon(colour, **more):
     return {"body": f'<rect width="8" height="16" fill="{colour}"/>', **more}
 
 
-EMOJI = [
-    concept("Red Heart", "2764-FE0F"),
-    concept("Ca\u00f1on\u2019s", "1F3DE"),
-    concept("light skin tone", "1F3FB", group=1),
-    {"label": "regional indicator A", "hexcode": "1F1E6"},
-]
-GROUPS = {"groups": [{"order": 0, "key": "symbols"}, {"order": 1, "key": "component"}]}
 CELLS = [cell("2764-FE0F", 1), cell("1F3DE", 0, google=False)]
 NOTO = {"icons": {"heart": icon("red")}, "aliases": {"canons": {"parent": "heart"}}, "width": 16}
 FLAT = {"icons": {"heart": icon("green")}, "aliases": {"turned": {"parent": "heart", "hFlip": True}}}
 
 CONTENTS = {
-    "EMOJIBASE": {
-        "LICENSE": MIT.format("Miles"),
-        "en/messages.json": json.dumps(GROUPS),
-        "en/data.json": json.dumps(EMOJI),
-    },
     "SHEETS": {
         "LICENSE": MIT.format("Cal"),
         "emoji.json": json.dumps(CELLS),
@@ -91,32 +74,19 @@ CONTENTS = {
 }
 
 
-def tarball(path, contents):
-    with tarfile.open(path, "w:gz") as box:
-        for name, data in contents.items():
-            data = data.encode() if isinstance(data, str) else data
-            info = tarfile.TarInfo(f"package/{name}")
-            info.size = len(data)
-            box.addfile(info, io.BytesIO(data))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def shelf(emojibase, monkeypatch, tgz):
     """A cache that holds the made packages, pinned in place of the real ones."""
-    folder = tmp_path / "shelf"
-    folder.mkdir()
     pinned = {}
     for name, contents in CONTENTS.items():
         package = getattr(emoji_styles, name)
-        pinned[package] = replace(package, sha256=tarball(folder / package.file_name, contents))
+        pinned[package] = replace(package, sha256=tgz(emojibase / package.file_name, contents))
     styles = {
         style: tuple(replace(origin, package=pinned[origin.package]) for origin in origins)
         for style, origins in emoji_styles.STYLES.items()
     }
     monkeypatch.setattr(emoji_styles, "STYLES", styles)
-    monkeypatch.setattr(build_emoji, "EMOJIBASE", pinned[emoji_styles.EMOJIBASE])
-    return folder
+    return emojibase
 
 
 def npm(folder, monkeypatch, script):

@@ -3,8 +3,8 @@
 import dataclasses
 import re
 from fractions import Fraction
-from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
@@ -15,7 +15,8 @@ from mmdiff.data.sounds import decoded
 from mmdiff.generation.pipeline import Generated
 from mmdiff.modalities import Sample, Video
 from mmdiff.training import demo as demos
-from mmdiff.training.demo import DEMOS, SHOWN, captions, demo, motions, notes
+from mmdiff.training.demo import DEMOS, SHOWN, all_demos, captions, demo, motions, notes
+from mmdiff.training.page import Figure, Part
 
 SHORT = [
     "training.steps=2",
@@ -35,58 +36,97 @@ AUDIO = [
     "data.representation=mdct(bins=32)",
     "net.width=16",
 ]
+OVERRIDES = {"image": IMAGE, "audio": AUDIO, "video": VIDEO}
 
 
-def test_the_demo_leaves_a_captioned_grid_a_page_and_judged_shares(tmp_path):
-    said = []
-    page = demo("image", tmp_path, IMAGE, said.append)
-    text = page.read_text()
-    with Image.open(tmp_path / "grid.png") as grid:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of all demonstrations, and what was said."""
+    folder, said = tmp_path_factory.mktemp("demo"), []
+    assert all_demos(folder, OVERRIDES, said.append) == folder / "index.html"
+    return folder, said
+
+
+def test_the_demo_leaves_a_captioned_grid_a_page_and_judged_shares(whole):
+    folder, said = whole[0] / "image", whole[1]
+    with Image.open(folder / "grid.png") as grid:
         assert grid.width > 4 * 64
-    assert re.findall(r'src="([^"]*)"', text) == ["grid.png"]
+    assert re.findall(r'src="([^"]*)"', (folder / "index.html").read_text()) == ["grid.png"]
     for name in ("colour", "shape", "position", "all"):
         assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
-    assert (tmp_path / "run" / "metrics.jsonl").exists()
-    before = (tmp_path / "grid.png").read_bytes()
-    demo("image", tmp_path, IMAGE, said.append)
-    assert (tmp_path / "grid.png").read_bytes() == before
+    assert (folder / "run" / "metrics.jsonl").exists()
 
 
-def test_the_demo_of_sound_leaves_notes_to_hear_and_judged_shares(tmp_path):
-    said = []
-    page = demo("audio", tmp_path, AUDIO, said.append)
-    heard = sorted((tmp_path / "samples").glob("*.wav"))
+def test_a_finished_demo_is_not_trained_again(whole):
+    folder = whole[0] / "image"
+    left = [folder / name for name in ("grid.png", "index.html", "run/metrics.jsonl")]
+    before = [path.read_bytes() for path in left]
+    demo("image", folder, IMAGE, lambda _: None)
+    assert [path.read_bytes() for path in left] == before
+
+
+def test_the_demo_of_sound_leaves_notes_to_hear_and_judged_shares(whole):
+    folder, said = whole[0] / "audio", whole[1]
+    heard = sorted((folder / "samples").glob("*.wav"))
     assert len(heard) == SHOWN
     assert {decoded(path.read_bytes(), path.name).wave.shape for path in heard} == {(1, 800)}
-    played = re.findall(r'<audio controls preload="none" src="([^"]*)"', page.read_text())
-    assert [tmp_path / source for source in played] == heard
-    assert (tmp_path / "grid.png").exists()
+    text = (folder / "index.html").read_text()
+    assert [
+        folder / path for path in re.findall(r'<audio controls preload="none" src="([^"]*)"', text)
+    ] == heard
+    assert (folder / "grid.png").exists()
     for cents in (20, 50):
         assert any(re.match(rf"within {cents} +\d+% of 96 notes.*95 % interval", line) for line in said)
 
 
-def test_the_demo_of_clips_leaves_films_to_watch_and_judged_shares(tmp_path):
-    said = []
-    page = demo("video", tmp_path, VIDEO, said.append)
-    films = sorted((tmp_path / "samples").glob("*.mp4"))
+def test_the_demo_of_clips_leaves_films_to_watch_and_judged_shares(whole):
+    folder, said = whole[0] / "video", whole[1]
+    films = sorted((folder / "samples").glob("*.mp4"))
     assert len(films) == SHOWN
     assert {Video(16, 16, 5).read(path.read_bytes()).value.shape for path in films} == {(5, 16, 16, 3)}
-    assert re.findall(r"<video ([a-z ]*) src=", page.read_text()) == [
+    assert re.findall(r"<video ([a-z ]*) src=", (folder / "index.html").read_text()) == [
         "loop autoplay muted controls playsinline"
     ] * (SHOWN)
-    with Image.open(tmp_path / "grid.png") as grid:
+    with Image.open(folder / "grid.png") as grid:
         assert grid.width > 4 * 3 * 16
     for name in ("thing", "direction", "path", "moving", "all"):
         assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
 
 
-def test_all_runs_each_in_a_folder_of_its_own(monkeypatch, capsys, tmp_path):
-    assert set(commands.DEMOS) == set(demos.DEMOS)
-    monkeypatch.setattr(demos, "demo", lambda what, out: out / what)
-    assert cli.main(["demo", "--out", str(tmp_path)]) == 0
-    assert cli.main(["demo", "audio", "--out", str(tmp_path)]) == 0
-    said = [Path(line).relative_to(tmp_path).as_posix() for line in capsys.readouterr().out.splitlines()]
-    assert said == ["image/image", "audio/audio", "video/video", "audio"]
+def test_all_end_in_one_page_that_shows_each_and_leads_to_theirs(whole):
+    folder, _ = whole
+    _, *parts = (folder / "index.html").read_text().split("<section>")
+    for part, what in zip(parts, DEMOS, strict=True):
+        assert all(name in part for name in (DEMOS[what].recipe, *DEMOS[what].cards.values()))
+        links = re.findall(r'(?:src|href)="([^"]*)"', part)
+        assert links[:3] == [f"{what}/index.html", f"{what}/grid.png", f"{what}/grid.png"]
+        assert [folder / link for link in links[3:]] == sorted((folder / what / "samples").glob("*"))
+        assert all((folder / link).is_file() for link in links)
+
+
+def test_an_interrupted_demo_of_all_goes_on_with_what_is_missing(monkeypatch, tmp_path):
+    begun = []
+
+    def stopped(what, out, *_):
+        begun.append(what)
+        if (what, begun.count("audio")) == ("audio", 1):
+            raise KeyboardInterrupt
+        return Part(what, "index.html", [], Figure(1, "grid.png"))
+
+    monkeypatch.setattr(demos, "demo", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        all_demos(tmp_path)
+    assert not (tmp_path / "index.html").exists()
+    all_demos(tmp_path)
+    assert begun == ["image", "audio", "image", "audio", "video"]
+
+
+def test_the_command_prints_the_page(monkeypatch, capsys, tmp_path):
+    assert set(commands.DEMOS) == set(DEMOS)
+    monkeypatch.setattr(demos, "demo", lambda what, *_: Part(what, "index.html", [], Figure(1, "grid.png")))
+    for what in ([], ["all"], ["audio"]):
+        assert cli.main(["demo", *what, "--out", str(tmp_path)]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
 
 
 def test_the_asked_notes_differ_and_cover_pitches_timbres_and_levels():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmdiff.training import page
-from mmdiff.training.page import Figure
+from mmdiff.training.page import Figure, Part
 
 ROWS = [{"step": 20 * i, "loss": 1 / i} for i in range(1, 50)]
 
@@ -77,6 +77,21 @@ def test_clips_play_by_themselves():
     parser.feed(text)
     assert parser.open == []
     assert '<video loop autoplay muted controls playsinline src="samples/step-00000040/000-a.mp4">' in text
+
+
+def test_a_page_of_several_runs_shows_each_and_leads_to_its_own():
+    one = Part("a & b", "index.html", [("99%", "hold <b>")], Figure(40, "grid.png", ["samples/000-x.wav"]))
+    text = page.overview("all", "of two kinds", [one.below("first"), one.below("second")])
+    parser = Balanced()
+    parser.feed(text)
+    assert parser.open == []
+    assert re.findall(r'(?:src|href)="([^"]*)"', text) == [
+        f"{folder}/{path}"
+        for folder in ("first", "second")
+        for path in ("index.html", "grid.png", "grid.png", "samples/000-x.wav")
+    ]
+    assert "hold &lt;b&gt;" in text
+    assert "http-equiv" not in text
 
 
 def test_what_the_user_wrote_is_escaped():

@@ -8,7 +8,6 @@ Up to 32 pixels every style has a source that needs no enlarging; up to 64 googl
 packages (136 MB more); beyond that they are left out, and beyond 256 fluent-3d too.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +17,10 @@ from PIL import Image
 
 from mmdiff.errors import UserError
 from tools.data import folder as folders
-from tools.data.emoji_styles import EMOJIBASE, RESVG, Concept, Source, concepts_of, open_styles
+from tools.data.concepts import CREDIT, Concept, fluent_licence, on_white, open_concepts
+from tools.data.emoji_styles import RESVG, Source, open_styles
 from tools.data.folder import command, counted, making, write_rows
-from tools.data.packages import Say, fetch, unpack
+from tools.data.packages import Say
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,22 +38,6 @@ CREDITS = {
         "fluent-flat",
     },
 }
-FLUENT_RIGHTS = "Copyright (c) Microsoft Corporation\nCopyright (c) 2023 LobeHub"
-
-
-def on_white(image: Image.Image, size: int) -> Image.Image:
-    """Pads to a square, shrinks with premultiplied alpha (a pixel is the mean of its area), puts on white."""
-    image = image.convert("RGBA")
-    if image.width != image.height:
-        side = max(image.size)
-        square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
-        square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        image = square
-    if image.width != size:
-        image = image.convert("RGBa").resize((size, size), Image.Resampling.BOX).convert("RGBA")
-    page = Image.new("RGBA", image.size, "white")
-    page.alpha_composite(image)
-    return page.convert("RGB")
 
 
 def draw(
@@ -94,19 +78,16 @@ def attribution(styles: set[str], licences: Mapping[str, str], emojibase: str, a
         apache: the text of Apache-2.0.
     """
     credits = [f"{line}. Resized, on white." for line, users in CREDITS.items() if users & styles]
-    credits.append("Emojibase, Copyright (c) 2017-2019 Miles Johnson, MIT License (labels, tags, groups).")
+    credits.append(CREDIT)
     texts = {"Emojibase": emojibase}
     if licences:
         credits.append("emoji-data, Copyright (c) 2013 Cal Henderson, MIT License (sheets and index).")
         texts["emoji-data"] = "\n".join(sorted(set(licences.values())))
     if styles & {"fluent-3d", "fluent-flat"}:
-        permission = emojibase[emojibase.index("Permission is hereby granted") :]
-        texts["Fluent Emoji"] = f"MIT License\n\n{FLUENT_RIGHTS}\n\n{permission}"
+        texts["Fluent Emoji"] = fluent_licence(emojibase)
     if styles & {"google", "noto-v1"}:
         texts["Noto Emoji"] = apache
-    head = "The pictures and captions in this folder come from:\n\n" + "".join(f"- {x}\n" for x in credits)
-    rule = "-" * 80
-    return head + "".join(f"\n{rule}\n{name}\n\n{text}" for name, text in texts.items())
+    return folders.attribution("pictures and captions", credits, texts)
 
 
 def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
@@ -119,11 +100,10 @@ def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
     if size < 1:
         raise UserError(f"--size {size}: expected a number of pixels of at least 1")
     with making(out) as part:
-        base = unpack(fetch(EMOJIBASE, cache, say), re.compile(r"LICENSE|en/(data|messages)\.json"))
-        concepts = concepts_of(base)
+        concepts, mit = open_concepts(cache, say)
         sources, licences = open_styles(size, concepts, cache, say)
         apache = (ROOT / "LICENSE").read_text("utf-8")
-        text = attribution(set(sources), licences, base["LICENSE"].decode(), apache)
+        text = attribution(set(sources), licences, mit, apache)
         rows = draw(part, concepts, sources, size)
         (part / "ATTRIBUTION.txt").write_text(text, "utf-8")
         if size == REFERENCE_SIZE:

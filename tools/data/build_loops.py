@@ -100,7 +100,7 @@ def copy(folder: Path, files: Mapping[str, bytes]) -> list[str]:
 def attribution(readme: str) -> str:
     """That all is in the public domain, and the README that says so, with every recording's origin."""
     credit = "Sonic Pi samples, CC0 1.0 (https://creativecommons.org/publicdomain/zero/1.0/), unchanged."
-    return f"The sounds in this folder come from:\n\n- {credit}\n\n{'-' * 80}\nSonic Pi samples\n\n{readme}"
+    return folders.attribution("sounds", [credit], {"Sonic Pi samples": readme})
 
 
 def build(out: Path, cache: Path, say: Say) -> list[str]:

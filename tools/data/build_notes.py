@@ -147,8 +147,8 @@ def digest(folder: Path, lines: list[str]) -> str:
 def attribution(copyright: str) -> str:
     """The credit of the soundfont, and under it what its package says of its makers and its licence."""
     credit = "Fluid (R3) soundfont, Copyright (c) 2000-2002, 2008 Frank Wen, 2008 Toby Smithe, MIT License."
-    head = f"The sounds in this folder come from:\n\n- {credit} Rendered to single notes.\n"
-    return f"{head}\n{'-' * 80}\nFluid (R3) soundfont\n\n{copyright}"
+    credits = [f"{credit} Rendered to single notes."]
+    return folders.attribution("sounds", credits, {"Fluid (R3) soundfont": copyright})
 
 
 def build(out: Path, sample_rate: int, cache: Path, say: Say) -> list[str]:

@@ -1,7 +1,4 @@
-"""Which emoji there are, and where the pictures of each art style come from.
-
-An emoji is a concept, named by its code points. A style is a function ``(concept, size) -> picture``.
-"""
+"""Where the emoji of each art style come from; a style is a function ``(concept, size) -> picture``."""
 
 import io
 import json
@@ -16,16 +13,11 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
+from tools.data.concepts import Concept, concept_id
 from tools.data.packages import Package, Say, fetch, unpack, wheel
 
 VECTOR = 1 << 20  # the largest size of a source that is not made of pixels
 
-EMOJIBASE = Package(
-    name="emojibase-data",
-    version="17.0.0",
-    sha256="d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
-    megabytes=6.7,
-)
 SHEETS = Package(
     name="emoji-datasource",
     version="16.0.0",
@@ -74,32 +66,14 @@ RESVG_WHEELS = (  # Linux (glibc, musl), macOS and Windows, each on x86-64 and a
     "8016e2006c09953570af466e7674c398c1f255cb00022152b15e18f9e8ca3af8",
 )
 
-Concept = dict[str, Any]  # label, and the columns text, tags, group
 Files = Mapping[str, bytes]  # path inside a package -> contents
 Source = Callable[[str, int], Image.Image | None]  # (concept, size wanted) -> a picture of any size, if any
-
-
-def concept_id(code_points: str) -> str:
-    """Code points in lower-case hex joined by "-", without the selector of the emoji presentation."""
-    return code_points.lower().replace("-fe0f", "")
 
 
 def slug(label: str) -> str:
     """The name that icon sets give to the emoji with this label: ASCII words joined by "-"."""
     text = "".join(c for c in unicodedata.normalize("NFD", label.lower()) if not unicodedata.combining(c))
     return re.sub(r"[^a-z0-9]+", "-", re.sub("['\u2019]", "", text)).strip("-")
-
-
-def concepts_of(files: Files) -> dict[str, Concept]:
-    """Every emoji of emojibase, without skin tones and other components and without bare letters."""
-    groups = {group["order"]: group["key"] for group in json.loads(files["en/messages.json"])["groups"]}
-    found = {}
-    for item in json.loads(files["en/data.json"]):
-        group = groups.get(item.get("group"))
-        if group is not None and group != "component":
-            text = {"label": item["label"], "text": item["label"].lower(), "tags": item.get("tags", [])}
-            found[concept_id(item["hexcode"])] = {**text, "group": group}
-    return found
 
 
 def sheet(files: Files, concepts: Mapping[str, Concept]) -> Source:

@@ -5,7 +5,7 @@ import hashlib
 import json
 import sys
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +55,12 @@ def digest(lines: Sequence[str], content: Callable[[str], bytes]) -> str:
         total.update(line.encode())
         total.update(content(json.loads(line)["file_name"]))
     return total.hexdigest()
+
+
+def attribution(what: str, credits: Sequence[str], texts: Mapping[str, str]) -> str:
+    """Whom the files of a folder come from, and under that the texts that a copy must carry, by name."""
+    head = f"The {what} in this folder come from:\n\n" + "".join(f"- {credit}\n" for credit in credits)
+    return head + "".join(f"\n{'-' * 80}\n{name}\n\n{text}" for name, text in texts.items())
 
 
 def counted(items: Sequence[Item], what: str) -> Iterator[Item]:
