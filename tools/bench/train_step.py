@@ -176,7 +176,7 @@ def diffusers_clip_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
 def lucid_clip(head: int) -> nn.Module:
     """Its attention has 256 channels, by default 8 heads of 32."""
     kind = peer("video_diffusion_pytorch", "Unet3D")
-    net: nn.Module = kind(dim=144, dim_mults=(1, 2), attn_heads=256 // head, attn_dim_head=head)
+    net: nn.Module = kind(dim=168, dim_mults=(1, 2), attn_heads=256 // head, attn_dim_head=head)
     return net
 
 
@@ -187,7 +187,7 @@ PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
 CLIPS = Shape(patch=2, width=336, mults=(1, 2), blocks=2, attention=(1,))
-CLIP_PIXELS = Shape(patch=1, width=168, mults=(1, 2), blocks=2, attention=(1,))
+CLIP_PIXELS = Shape(patch=1, width=164, mults=(1, 2), blocks=2, attention=(1,))
 CASES = {
     "1d": Case(
         shape=SERIES,
