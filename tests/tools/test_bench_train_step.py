@@ -110,8 +110,8 @@ def test_series_have_no_channels_last():
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", train_step.CASES)
 def test_forward_flops_are_equal_within_eight_percent(rank):
-    pytest.importorskip("diffusers", reason="a peer, in the extra bench")
-    pytest.importorskip("denoising_diffusion_pytorch", reason="a peer, in the extra bench")
+    for peer in ("diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch"):
+        pytest.importorskip(peer, reason="a peer, in the extra bench")
     case = train_step.CASES[rank]
     counts = [
         train_step.forward_flops(contender.build(), contender.call, case.shape)
