@@ -24,7 +24,7 @@ FRESH = EVERY[-1]  # the column of noise
 # the registers as unit vectors: a linear form such as 0.5 * X + 0.5 * X0 is a row of a program
 X, SAVED, *PAST, X0, NOISE = torch.eye(REGISTERS, dtype=torch.float64)
 
-Rows = Float64[Tensor, "b 3 registers"]
+Rows = Float[Tensor, "b 3 registers"]
 
 
 @dataclass(frozen=True, eq=False)
