@@ -208,9 +208,10 @@ class Video:
     ) -> None:
         """Writes a file of the kind that its extension says, whole or not at all; a stream gets an MP4.
 
-        A path without extension becomes a folder of numbered PNG files.
+        A path without extension becomes a folder of numbered PNG files. Only for a GIF must all
+        frames fit into memory.
         """
-        if isinstance(path, str | Path) and not Path(path).suffix:
+        if isinstance(path, str | Path):
             clipfiles.write(sample.value, self._fps(sample), path, provenance)
         else:
             base.write(self, sample, path, provenance)
