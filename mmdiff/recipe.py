@@ -27,8 +27,10 @@ Level = Annotated[float, Range(low=0)]
 # Words of ``Pipeline.sample`` and of torch, which would be mistaken for a condition of that name.
 TAKEN = frozenset(
     [
-        *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale", "seed"),
+        *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale"),
         *(
+            "overlap",
+            "seed",
             "first",
             "size",
             "given",
@@ -163,6 +165,8 @@ class Sampling:
     guidance: Level = 3.0
     interval: tuple[Level, Level] | None = None  # guide only where rho is between the two
     rescale: Share = 0.0
+    # of clips longer than those of training: frames that a window shares with the one before; None: a quarter
+    overlap: Count | None = None
     n: Count = 4
     prompts: tuple[str, ...] = ()
     conditions: dict[str, str] = field(default_factory=dict)  # values for the grids drawn while training

@@ -23,7 +23,18 @@ PROMISED = {
     "train": {"RECIPE", "--data", "--run", "--set", "--devices"},
     "sample": {
         *("RUN", "--prompt", "--condition", "-n", "--steps", "--sampler", "--grid", "--guidance", "--seed"),
-        *("--size", "--seconds", "--frames", "--fps", "--given", "--weights", "--format", "--sheet", "--out"),
+        *(
+            "--size",
+            "--seconds",
+            "--frames",
+            "--fps",
+            "--overlap",
+            "--given",
+            "--weights",
+            "--format",
+            "--sheet",
+        ),
+        "--out",
     },
     "eval": {
         *("RUN", "--data", "-n", "--steps", "--guidance", "--seed", "--pitch", "--embeddings", "--json"),

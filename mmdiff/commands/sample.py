@@ -44,9 +44,15 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
     add("--size", type=size, metavar="WxH", help="of pictures and clips, in pixels *")
-    add("--seconds", type=seconds, metavar="S", help="of sounds, how long they are *")
+    add("--seconds", type=seconds, metavar="S", help="of sounds and clips, how long they are *")
     add("--frames", type=count, metavar="F", help="of clips, how many *")
     add("--fps", type=rate, metavar="R", help="of clips, frames a second that they are played at *")
+    add(
+        "--overlap",
+        type=count,
+        metavar="F",
+        help="of clips longer than those of training: frames that each window shares with the one before *",
+    )
     add(
         "--given",
         metavar="SPEC",
@@ -83,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
             sampler=args.sampler,
             grid=args.grid,
             guidance=args.guidance,
+            overlap=args.overlap,
             seed=args.seed,
             size=asked,
             given=args.given,
@@ -175,6 +182,11 @@ examples:
   mmdiff sample runs/motion --prompt "dog face" --frames 24 --format gif
   mmdiff sample runs/motion --given a.png@0                      a clip whose first frame is a.png
   mmdiff sample runs/motion --given a.mp4@0-3,12-                keeps these frames, makes the ones between
+  mmdiff sample runs/motion --seconds 10                         longer than trained: window by window
+  mmdiff sample runs/motion --given a.mp4 --seconds 10           goes on where a.mp4 ends
+
+A clip longer than those of training is made in windows of their length. Each begins with the last frames of
+the one before (--overlap, default: a quarter of a window), and what is made waits on disk, not in memory.
 
 Files are named PROMPT-SEED-INDEX; a sample depends on its own prompt, seed, index and settings, never on what
 is drawn beside it. `mmdiff inspect FILE` shows how a file was made, `mmdiff regenerate FILE` makes it again.

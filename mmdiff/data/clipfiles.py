@@ -12,7 +12,7 @@ import io
 import json
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from torch import Tensor
 from mmdiff import files
 from mmdiff.data import animations, cliptags, films
 from mmdiff.data.cliptags import ClipSize
+from mmdiff.data.pictures import Picture
 from mmdiff.errors import UserError
 
 _BT709, _LIMITED = 1, 1  # ITU-T H.273: primaries, transfer and matrix; and the range 16 to 235
@@ -89,7 +90,12 @@ def encoded(
         raise UserError(f"cannot write clips as {suffix!r}; expected one of {', '.join(SUFFIXES)}")
     pictures = _checked(frames, fps, name)
     comment = cliptags.comment(_size(pictures, fps), provenance)
-    return _gif(pictures, fps, comment) if suffix == ".gif" else _film(pictures, fps, FILMS[suffix], comment)
+    if suffix == ".gif":
+        return _gif(pictures, fps, comment)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip"
+        _film(pictures, fps, FILMS[suffix], comment, path)
+        return path.read_bytes()
 
 
 def write(
@@ -100,12 +106,20 @@ def write(
 ) -> None:
     """Writes a file of the kind that its extension says, whole or not at all; without one, a PNG sequence.
 
+    Films and sequences are written frame by frame, so that frames which are mapped from a file need no
+    memory; for its palette, a GIF is held whole.
+
     Raises:
         UserError, ValueError: as ``encoded`` does.
         UserError: the folder of a PNG sequence holds other files.
     """
     path = Path(path)
-    if path.suffix:
+    if (suffix := path.suffix.lower()) in FILMS:
+        pictures = _checked(frames, fps, path.name)
+        with files.replacing(path) as part:
+            comment = cliptags.comment(_size(pictures, fps), provenance)
+            _film(pictures, fps, FILMS[suffix], comment, part)
+    elif suffix:
         files.write_bytes(path, encoded(frames, fps, path.suffix, provenance, path.name))
     else:
         _write_sequence(_checked(frames, fps, path.name), fps, path, provenance)
@@ -166,24 +180,22 @@ def _ticks(fps: Fraction) -> int:
     return ticks
 
 
-def _film(pictures: Frames, fps: Fraction, kind: _Kind, comment: str) -> bytes:
+def _film(pictures: Frames, fps: Fraction, kind: _Kind, comment: str, path: Path) -> None:
+    """Writes a film, not through a stream: its index can only come first in what FFmpeg can open again."""
     ticks = str(_ticks(fps))
     options = {"fflags": "+bitexact"}  # no version, no clock, no random number
     if kind.container == "mp4":
         options |= {"movflags": "+faststart", "video_track_timescale": ticks, "movie_timescale": ticks}
-    if kind.even:
-        _, height, width, _ = pictures.shape
-        pictures = np.pad(pictures, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), "edge")
-    # The index can only come first in a file that FFmpeg can open a second time
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "clip"
-        with av.open(str(path), "w", format=kind.container, options=options) as container:
-            container.metadata["comment"] = comment
-            stream = container.add_stream(kind.codec, rate=fps, options=dict(kind.options))
-            assert isinstance(stream, VideoStream)
-            _set_up(stream, pictures.shape[2], pictures.shape[1], fps)
-            _fill(container, stream, pictures, fps)
-        return path.read_bytes()
+    _, height, width, _ = pictures.shape
+    down, right = (height % 2, width % 2) if kind.even else (0, 0)
+    # FFmpeg takes what comes before a colon for a protocol, but not in an absolute path
+    with av.open(str(path.absolute()), "w", format=kind.container, options=options) as container:
+        container.metadata["comment"] = comment
+        stream = container.add_stream(kind.codec, rate=fps, options=dict(kind.options))
+        assert isinstance(stream, VideoStream)
+        _set_up(stream, width + right, height + down, fps)
+        padded = (np.pad(picture, ((0, down), (0, right), (0, 0)), "edge") for picture in pictures)
+        _fill(container, stream, padded, fps)
 
 
 def _set_up(stream: VideoStream, width: int, height: int, fps: Fraction) -> None:
@@ -196,21 +208,22 @@ def _set_up(stream: VideoStream, width: int, height: int, fps: Fraction) -> None
     codec.flags |= Flags.bitexact
 
 
-def _fill(container: OutputContainer, stream: VideoStream, pictures: Frames, fps: Fraction) -> None:
+def _fill(
+    container: OutputContainer, stream: VideoStream, pictures: Iterable[Picture], fps: Fraction
+) -> None:
     scaler = VideoReformatter()
-    for number, picture in enumerate([*pictures, None]):
-        frame = None
-        if picture is not None:
-            frame = scaler.reformat(
-                av.VideoFrame.from_ndarray(picture, "rgb24"),
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU709,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=int(_SCALING),
-                threads=1,
-            )
-            frame.pts, frame.time_base = number, 1 / fps
+    for number, picture in enumerate(pictures):
+        frame = scaler.reformat(
+            av.VideoFrame.from_ndarray(picture, "rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=int(_SCALING),
+            threads=1,
+        )
+        frame.pts, frame.time_base = number, 1 / fps
         container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
 
 
 def _gif(pictures: Frames, fps: Fraction, comment: str) -> bytes:

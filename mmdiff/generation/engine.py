@@ -69,12 +69,21 @@ class Engine:
             sum(flight.plan.rows[flight.call :]) for queue in self._queues.values() for flight in queue
         )
 
-    def add(self, request: Request | Progress) -> None:
-        """Takes a request, or one that was paused; at any time, also between the calls of others."""
+    def cost(self, request: Request) -> int:
+        """Rows that are evaluated for a request in all."""
+        return sum(self._plan(request).rows)
+
+    def add(self, request: Request | Progress, ahead: bool = False) -> None:
+        """Takes a request, or one that was paused; at any time, also between the calls of others.
+
+        Args:
+            ahead: whether it goes before all that wait, as what goes on with a sample should.
+        """
         progress = request if isinstance(request, Progress) else Progress(request, 0, None)
         request = progress.request
         flight = Flight(request, self._plan(request), progress.call, progress.state)
-        self._queues.setdefault(request.shape, []).append(flight)
+        queue = self._queues.setdefault(request.shape, [])
+        queue.insert(0 if ahead else len(queue), flight)
 
     def pause(self, request: Request) -> Progress:
         """Takes a request out; ``add`` of what is returned goes on with it, in this engine or another.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import file_bytes
-from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality
+from mmdiff.modalities import Modality, Moving
 
 FORM = "FILE, FILE@PLACES or FILE~STRENGTH"
 
@@ -92,28 +91,48 @@ class Known:
         return torch.where(self.mask.to(x0.device), self.x0.to(x0), x0)
 
 
-def learn(given: Given, model: Model, modality: Modality) -> tuple[Given, Known]:
-    """Reads a file for samples at the size of ``modality``; returns ``given`` with its hash too.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A file that samples are made from, read.
+
+    Attributes:
+        given: with the hash of the file.
+        packed: the whole of it, by the modality of the samples.
+    """
+
+    given: Given
+    packed: Tensor
+
+    @property
+    def varied(self) -> bool:
+        """Whether what is not kept starts from the file too."""
+        return self.given.strength < 1
+
+    def mask(self, modality: Modality, start: int = 0) -> Bool[Tensor, "1 *axes"]:
+        """Where it is kept in a sample, or in the window of one that begins at a frame."""
+        if isinstance(modality, Moving):
+            mask = modality.kept_from(start, self.given.places, self.packed)
+        else:
+            mask = modality.kept(self.given.places, self.packed)
+        return torch.zeros_like(mask) if self.varied and not self.given.places else mask
+
+    def x0(self, modality: Modality, start: int = 0) -> Float[Tensor, "c *axes"]:
+        """What it says of a sample or such a window, before any whitening; beyond its end, padding."""
+        packed = self.packed[:, min(start, self.packed.shape[1] - 1) :] if start else self.packed
+        return modality.unpack(modality.window(packed, 0.0)[0])
+
+
+def opened(given: Given, modality: Modality) -> Source:
+    """Reads a file for samples at the size of ``modality``.
 
     Raises:
-        UserError: the file cannot be read or has changed, or no place is kept, or every one.
+        UserError: the file cannot be read or has changed.
     """
     data, sha256 = file_bytes(given.file, "--given", given.sha256)
     packed = modality.pack(modality.read(data, given.file))
-    varied = given.strength < 1
-    mask = modality.kept(given.places, packed)
-    if varied and not given.places:
-        mask = torch.zeros_like(mask)
-    if not varied and not mask.any():
-        raise UserError(f"--given {given.file}: nothing of it is kept; expected places that last longer")
-    if mask.all():
-        raise UserError(
-            f"--given {given.file}: all of a sample of {modality.size} is kept, and nothing is left to make; "
-            f"expected a larger --{modality.extents[0]}, FILE@PLACES or FILE~STRENGTH"
-        )
-    x0 = modality.unpack(modality.window(packed, 0.0)[0])
-    x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
-    return Given(given.file, given.places, given.strength, sha256), Known(x0, mask, varied)
+    if isinstance(modality, Moving):
+        packed = packed[:, : modality.frames]
+    return Source(replace(given, sha256=sha256), packed)
 
 
 def _strength(text: str, spec: str) -> float:

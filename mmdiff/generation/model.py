@@ -21,7 +21,7 @@ from mmdiff.diffusion.schedules import SCHEDULES, Schedule, Shifted
 from mmdiff.diffusion.targets import TARGETS
 from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
 from mmdiff.errors import UserError
-from mmdiff.modalities import Heard, Modality, Sample, heard, modality_of
+from mmdiff.modalities import Heard, Modality, Moving, Sample, heard, modality_of
 from mmdiff.naming import choose
 from mmdiff.nets import SIZES, Condition, Given, Shape, UNet
 from mmdiff.recipe import Diffusion, Net, Recipe, Sampling
@@ -143,6 +143,7 @@ def check(recipe: Recipe) -> None:
     model.schedule(torch.ones((), dtype=torch.float64))
     model.program(recipe.sampling)
     guidance_of(recipe.sampling)
+    overlap_of(recipe.sampling.overlap, model.modality)
     given = recipe.sampling.conditions.items()
     model.conditions.ids({n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)})
 
@@ -187,6 +188,23 @@ def guidance_of(sampling: Sampling) -> Guidance:
     make = _made(guide, "sampling.guidance", str(sampling.guidance))
     guidance: Guidance = make(sampling.guidance, sampling.interval, sampling.rescale)
     return guidance
+
+
+def overlap_of(overlap: int | None, trained: Modality) -> int:
+    """Frames that a window of a long clip shares with the one before; a quarter of it when None is asked for.
+
+    Returns 0 where there is no such number: for what is no clip, and for clips of one frame.
+    """
+    if not isinstance(trained, Moving):
+        if overlap is not None:
+            raise UserError(f"sampling.overlap: got {overlap}, expected none: the run makes {trained.noun}")
+        return 0
+    if overlap is None:
+        return min(max(trained.frames // 4, 1), trained.frames - 1)
+    if not 1 <= overlap < trained.frames:
+        windows = f"{trained.frames} frames of a window"
+        raise UserError(f"sampling.overlap: got {overlap}, expected at least 1 and less than the {windows}")
+    return overlap
 
 
 def shape_of(net: Net) -> Shape:

@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from PIL import Image as Pillow
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from mmdiff.errors import UserError
 from mmdiff.generation import provenance as provenances
 from mmdiff.generation.asked import ask
 from mmdiff.generation.engine import ROWS, Engine
-from mmdiff.generation.given import Given, learn
+from mmdiff.generation.given import Given
 from mmdiff.generation.model import Model, build, guidance_of
 from mmdiff.generation.provenance import Origin, Wish
 from mmdiff.generation.request import Request
+from mmdiff.generation.windows import Take, cut
 from mmdiff.modalities import Modality, Sample
 from mmdiff.nets.conv import Conv
 from mmdiff.recipe import Recipe, Sampling
@@ -87,6 +88,7 @@ class Pipeline:
         guidance: float | None = None,
         interval: tuple[float, float] | None = None,
         rescale: float | None = None,
+        overlap: int | None = None,
         seed: int = 0,
         first: int = 0,
         size: str | None = None,
@@ -109,6 +111,8 @@ class Pipeline:
             guidance: how strongly the conditions pull; 1 is off.
             interval: the noise, low and high sigma / alpha, between which to guide.
             rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
+            overlap: of clips longer than those of training, which are made window by window: frames that a
+                window shares with the one before.
             seed: of all samples; a sample's index under it starts at ``first``.
             first: index of the first sample of each prompt.
             size: "WIDTHxHEIGHT" in pixels, seconds such as "1.5s", or of clips "WIDTHxHEIGHTxFRAMES@FPS";
@@ -122,7 +126,13 @@ class Pipeline:
             UserError: an unknown name or a value that cannot be used; at the call, not at the first sample.
         """
         sampling = self._sampling(
-            steps=steps, sampler=sampler, grid=grid, guidance=guidance, interval=interval, rescale=rescale
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            guidance=guidance,
+            interval=interval,
+            rescale=rescale,
+            overlap=overlap,
         )
         prompts = [prompt] if isinstance(prompt, str) else list(prompt) or [""]
         for name, value, least in (("n", n, 1), ("first", first, 0), ("seed", seed, 0)):
@@ -143,8 +153,9 @@ class Pipeline:
     def _sampling(self, **given: Any) -> Sampling:
         """The recipe's sampling with what is given, each of the type that it has in a recipe."""
         changes = {key: value for key, value in given.items() if value is not None}
-        if "steps" in changes:
-            whole("steps", changes["steps"], 1)
+        for name in ("steps", "overlap"):
+            if name in changes:
+                whole(name, changes[name], 1)
         changes |= {key: float(changes[key]) for key in ("guidance", "rescale") if key in changes}
         return dataclasses.replace(self.recipe.sampling, **changes)
 
@@ -159,19 +170,18 @@ class Pipeline:
         sha256: Mapping[str, str] | None = None,
     ) -> list[Wish]:
         """The requests for every ask and index."""
-        modality, known = self.model.modality if size is None else self.model.modality.sized(size), None
-        if given is not None:
-            given, known = learn(given, self.model, modality)
+        modality = self.model.modality if size is None else self.model.modality.sized(size)
+        windows = cut(modality, self.model, sampling.overlap, given)
         program = self.model.program(sampling, 1.0 if given is None else given.strength)
-        shape, wishes = modality.shape, list[Wish]()
+        shape, known, wishes = windows.each.shape, windows.known(0, self.model), list[Wish]()
         for prompt, conditions in asks:
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
             bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
             how = bare if asked.nothing else sampling
             guidance = guidance_of(how)
             for index in indices:
-                request = Request(shape, program, guidance, asked.raw, seed, index, known, asked.curves)
-                wishes.append(Wish(prompt, conditions, how, request, modality, given, asked.sha256))
+                request = Request(shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves)
+                wishes.append(Wish(prompt, conditions, how, request, windows, asked.sha256))
         return wishes
 
     def _words(self, prompt: str, conditions: Mapping[str, str]) -> dict[str, str]:
@@ -186,27 +196,36 @@ class Pipeline:
         self, wishes: Sequence[Wish], progress: Callable[[int, int], None] | None = None
     ) -> Iterator[Generated]:
         engine = Engine(self.model, self.precision, self.rows)
-        for wish in wishes:
-            engine.add(wish.request)
-        total = engine.outstanding
-        waiting, ready = deque(wishes), dict[Request, Tensor]()
+        waiting = deque((wish, Take(wish.request, wish.windows, self.model)) for wish in wishes)
+        asked = dict[Request, Take]()
+
+        def ask(take: Take, ahead: bool) -> None:
+            if (request := take.ask()) is not None:
+                asked[request] = take
+                engine.add(request, ahead)
+
+        for _, take in waiting:
+            ask(take, ahead=False)
+        total = sum(engine.cost(wish.request) * len(wish.windows.made) for wish in wishes)
         while waiting:
-            ready |= {finished.request: finished.x0 for finished in engine.tick()}
+            for finished in engine.tick():
+                take = asked.pop(finished.request)
+                take.land(finished.x0)
+                ask(take, ahead=True)
             if progress is not None:
                 progress(engine.evaluations, total)
-            while waiting and waiting[0].request in ready:
-                wish = waiting.popleft()
-                yield self._generated(wish, ready.pop(wish.request))
+            while waiting and (sample := waiting[0][1].sample) is not None:
+                yield self._generated(waiting.popleft()[0], sample)
 
-    def _generated(self, wish: Wish, x0: Tensor) -> Generated:
+    def _generated(self, wish: Wish, sample: Sample) -> Generated:
         return Generated(
             wish.prompt,
             wish.conditions,
             wish.request.seed,
             wish.request.index,
             provenances.describe(wish, self.origin, self.precision, self.rows),
-            self.model.decode(x0, wish.modality),
-            wish.modality,
+            sample,
+            wish.windows.whole,
         )
 
 

@@ -14,7 +14,7 @@ import mmdiff
 from mmdiff.errors import UserError
 from mmdiff.generation.given import Given
 from mmdiff.generation.request import Request
-from mmdiff.modalities import Modality
+from mmdiff.generation.windows import Windows
 from mmdiff.recipe import Sampling
 
 # What making a sample again takes, and the type it has.
@@ -66,8 +66,8 @@ class Wish:
         prompt: "" when there is none.
         conditions: the others by name.
         sampling: what the request's program and guidance were made from.
-        modality: at the size that was asked for.
-        given: the file that the sample was made from, if any.
+        request: of the first window.
+        windows: how the sample is cut, and the file that it was made from, if any.
         sha256: of the files that conditions were measured from, by the name of the condition.
     """
 
@@ -75,14 +75,13 @@ class Wish:
     conditions: Mapping[str, str]
     sampling: Sampling
     request: Request
-    modality: Modality
-    given: Given | None = None
+    windows: Windows
     sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str, Any]:
     """The provenance of a sample, as JSON holds it; ``rows`` are those of a network call."""
-    sampling, request = wish.sampling, wish.request
+    sampling, request, windows = wish.sampling, wish.request, wish.windows
     return {
         "mmdiff": mmdiff.__version__,
         "torch": str(torch.__version__),
@@ -104,9 +103,10 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
         if sampling.interval
         else None,
         "rescale": sampling.rescale,
-        "size": wish.modality.size,
+        "size": windows.whole.size,
+        "overlap": windows.overlap or None,
         "files": dict(sorted(wish.sha256.items())),
-        "given": None if wish.given is None else wish.given.describe(),
+        "given": None if windows.source is None else windows.source.given.describe(),
         "precision": precision,
         "rows": rows,
     }
@@ -121,8 +121,9 @@ def check(provenance: Mapping[str, Any]) -> None:
             raise UserError("provenance: the weights were never saved, so the sample cannot be made again")
         if not isinstance(provenance[key], kind) or isinstance(provenance[key], bool):
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
-    if not isinstance(provenance.get("files", {}), dict):
-        raise UserError(f"provenance: 'files' is {provenance['files']!r}, which no sample of ours has")
+    for key, kind, default in (("files", dict, {}), ("overlap", (int, type(None)), None)):
+        if not isinstance(provenance.get(key, default), kind):
+            raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
     given = provenance.get("given")
     if given is not None and not (isinstance(given, dict) and set(given) == set(Given("").describe())):
         raise UserError(f"provenance: 'given' is {given!r}, which no sample of ours has")
@@ -132,4 +133,4 @@ def sampling_of(provenance: Mapping[str, Any]) -> Sampling:
     """The sampling that a checked provenance tells of; nothing of it comes from a recipe."""
     told = {key: provenance[key] for key in ("sampler", "grid", "steps", "guidance", "rescale")}
     low_high = provenance["interval"] and tuple(map(float, provenance["interval"]))
-    return Sampling(**told, interval=low_high or None)
+    return Sampling(**told, interval=low_high or None, overlap=provenance.get("overlap"))

@@ -23,7 +23,8 @@ class Request:
         raw: conditions by name, as people write them or measured; one that is not there is not given.
         seed: 64 bits, signed.
         index: tells samples of one seed apart.
-        known: of the sample, from a file; None for nothing.
+        window: tells the parts of a long sample apart; the first one is drawn as a sample of its length is.
+        known: of the sample, from a file or from the window before; None for nothing.
         curves: what runs along with it, as ``Model.curves`` says; None for nothing.
     """
 
@@ -33,16 +34,22 @@ class Request:
     raw: Mapping[str, Value] = field(default_factory=dict)
     seed: int = 0
     index: int = 0
+    window: int = 0
     known: Known | None = None
     curves: Float[Tensor, "e *axes"] | None = None
 
     def first_noise(self) -> Tensor:
         """The noise that the sample starts from: standard normal, float32, on the CPU."""
-        return counter.normal(self.seed, "start", self.index, shape=self.shape)
+        return counter.normal(self.seed, "start", *self._place, shape=self.shape)
 
     def noise(self, call: int) -> Tensor:
         """The fresh noise of the step after a call, addressed and not drawn in sequence."""
-        return counter.normal(self.seed, "step", self.index, call, shape=self.shape)
+        return counter.normal(self.seed, "step", *self._place, call, shape=self.shape)
+
+    @property
+    def _place(self) -> tuple[int, ...]:
+        """What tells its random numbers from others of its seed."""
+        return (self.index, self.window) if self.window else (self.index,)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,6 +5,7 @@ and stay finite on those where nothing moves. No one of them is to be read alone
 and warps best, and noise moves most.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,10 +22,19 @@ _FAINT = 1e-8  # of power: a deviation of 1 in 10,000 grey levels, which keeps w
 
 
 class Seam(NamedTuple):
-    """How a seam stands out: its change over the others' 95 % quantile, and the share of them below it."""
+    """How seams stand out: their mean change, that of the others, and the share of the others below theirs.
 
-    ratio: Float[Tensor, "*b"]
+    Of many clips the ratio of the means says more than the mean of the ratios: some clips hardly change.
+    """
+
+    here: Float[Tensor, "*b"]
+    others: Float[Tensor, "*b"]
     rank: Float[Tensor, "*b"]
+
+    @property
+    def ratio(self) -> Float[Tensor, "*b"]:
+        """How much larger the change of the seams is; 0 where nothing changes."""
+        return self.here / self.others.clamp_min(1e-6)
 
 
 def floats(clips: Clips) -> Float[Tensor, "*b f h w 3"]:
@@ -61,7 +71,12 @@ def changes(clips: Clips) -> Float[Tensor, "*b f1"]:
 
 
 def warp_error(clips: Clips, found: Flows) -> Float[Tensor, "*b"]:
-    """What motion does not explain: the mean difference of frames from the next ones moved back, 0 to 1.
+    """What motion does not explain: the mean of `unexplained`, 0 to 1."""
+    return unexplained(clips, found).mean(-1)
+
+
+def unexplained(clips: Clips, found: Flows) -> Float[Tensor, "*b f1"]:
+    """The mean difference of each frame but the last from the next one moved back, 0 to 1.
 
     It is the warping error of Lai et al. (2018, "Learning blind video temporal consistency", eq. 11), but of
     the first power and with what is hidden or shown by the motion, so that real clips have one too.
@@ -73,7 +88,7 @@ def warp_error(clips: Clips, found: Flows) -> Float[Tensor, "*b"]:
     frames = floats(clips).movedim(-1, -3)
     first, second = frames[..., :-1, :, :, :], frames[..., 1:, :, :, :]
     back = warped(second.flatten(0, -4), found.flatten(0, -4)).view_as(second)
-    return (back - first).abs().mean((-4, -3, -2, -1))
+    return (back - first).abs().mean((-3, -2, -1))
 
 
 def temporal_spectrum(clips: Clips) -> Float[Tensor, "*b k"]:
@@ -90,23 +105,23 @@ def temporal_spectrum(clips: Clips) -> Float[Tensor, "*b k"]:
     return power.mean((-2, -1)).clamp_min(_FAINT).log()
 
 
-def seam(clips: Clips, at: int, reference: Float[Tensor, " n"] | None = None) -> Seam:
-    """Compares the change that frame `at` brings with the other changes in the clip, or in real clips.
+def seam(
+    values: Float[Tensor, "*b f1"], at: Sequence[int], reference: Float[Tensor, " n"] | None = None
+) -> Seam:
+    """Compares the changes that frames bring with the other changes in the clip, or in real clips.
 
     Args:
-        clips: with a seam at the same frame.
-        at: the first frame of what was joined on.
-        reference: `changes` of clips without a seam, in place of the clip's own; as many as there are.
+        values: `changes` or what is `unexplained`, of clips with seams at the same frames.
+        at: the first frame of each part that was joined on.
+        reference: the same of clips without a seam, in place of the clip's own; as many as there are.
 
     Raises:
-        ValueError: no frame comes before `at`, or the clip has no other change.
+        ValueError: there is no seam, no frame comes before one, or the clip has no other change.
     """
-    every = changes(clips)
-    if not 1 <= at <= every.shape[-1] or (reference is None and every.shape[-1] < 2):
-        raise ValueError(f"seam: at frame {at} of {every.shape[-1] + 1}, expected one inside a longer clip")
-    here = every[..., at - 1]
-    others = torch.cat([every[..., : at - 1], every[..., at:]], -1)
-    if reference is not None:
-        others = reference.expand(*here.shape, -1)
-    usual = others.quantile(0.95, dim=-1).clamp_min(1e-6)
-    return Seam(here / usual, (others < here[..., None]).float().mean(-1))
+    count = values.shape[-1]
+    there = torch.tensor([frame in at for frame in range(1, count + 1)])
+    if not set(at) or there.sum() < len(set(at)) or (reference is None and there.all()):
+        raise ValueError(f"seam: at frames {list(at)} of {count + 1}, expected some inside a longer clip")
+    here = values[..., there].mean(-1)
+    others = values[..., ~there] if reference is None else reference.expand(*here.shape, -1)
+    return Seam(here, others.mean(-1), (others < here[..., None]).float().mean(-1))

@@ -3,7 +3,7 @@
 from mmdiff.data.badfile import BadFile
 from mmdiff.errors import UserError
 from mmdiff.modalities.audio.modality import Audio
-from mmdiff.modalities.base import Heard, Modality, heard
+from mmdiff.modalities.base import Heard, Modality, Moving, heard
 from mmdiff.modalities.image import Image
 from mmdiff.modalities.sample import Sample
 from mmdiff.modalities.video import Video
@@ -17,6 +17,7 @@ __all__ = [
     "Heard",
     "Image",
     "Modality",
+    "Moving",
     "Sample",
     "Video",
     "heard",

@@ -138,6 +138,21 @@ class Heard(Protocol):
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
 
 
+@runtime_checkable
+class Moving(Protocol):
+    """What a modality offers beside the rest if its samples are frames: long ones are made window by window.
+
+    Frames are the second axis of x0 and of what is packed, and the first one of a sample.
+    """
+
+    @property
+    def frames(self) -> int:
+        """Of a sample."""
+
+    def kept_from(self, start: int, places: str, packed: Tensor) -> Tensor:
+        """As `kept`, of the window that begins at a frame of a longer sample, of which all else is."""
+
+
 def heard(modality: Modality) -> Heard:
     """The modality as one whose samples are heard; a recipe that asks this of another was refused."""
     assert isinstance(modality, Heard)

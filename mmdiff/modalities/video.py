@@ -49,7 +49,7 @@ class Video:
 
     name: ClassVar[str] = "video"
     noun: ClassVar[str] = "clips"
-    extents: ClassVar[tuple[str, ...]] = ("frames", "size", "fps")
+    extents: ClassVar[tuple[str, ...]] = ("frames", "seconds", "size", "fps")
     plays: ClassVar[str] = "video"
     suffix: ClassVar[str] = ".mp4"
     # Not .png: what is so called is a picture, be it one of the frames of a clip
@@ -97,9 +97,14 @@ class Video:
         return dataclasses.replace(self, **found._asdict())
 
     def size_with(self, asked: Mapping[str, Any]) -> str:
-        """What is asked for of pixels, frames and rate, and the rest as it is."""
+        """What is asked for of pixels, frames or seconds, and rate, and the rest as it is."""
         width, height = pixels(asked["size"]) if "size" in asked else (self.width, self.height)
         frames, fps = asked.get("frames", self.frames), Fraction(asked.get("fps", self.fps))
+        if "seconds" in asked:
+            if "frames" in asked:
+                got = f"got {asked['seconds']:g} beside --frames {frames}"
+                raise UserError(f"--seconds: {got}, expected one of the two")
+            frames = max(1, round(Fraction(asked["seconds"]) * fps))
         return str(ClipSize(width, height, frames, fps))
 
     def read(self, data: bytes, name: str = "clip") -> Sample:
@@ -176,12 +181,18 @@ class Video:
         Raises:
             UserError: places that cannot be read; says how they are written.
         """
-        there = self._frame_mask(range(min(packed.shape[1], self.frames)))
+        return self.kept_from(0, places, packed)
+
+    def kept_from(
+        self, start: int, places: str, packed: UInt8[Tensor, "3 f h w"]
+    ) -> Bool[Tensor, "1 f2 h w"]:
+        """`kept` of the window that begins at frame `start` of a longer clip, of which all else is."""
+        there = self._frame_mask(range(packed.shape[1]), start)
         if not places:
             return there
         inside = torch.zeros_like(there)
         for place in places.removeprefix("-").split(","):
-            inside |= self._part(place.strip(), places)
+            inside |= self._part(place.strip(), places, start)
         return there & (~inside if places.startswith("-") else inside)
 
     def unpack(self, packed: UInt8[Tensor, "*b 3 f h w"]) -> Float[Tensor, "*b 3 f h w"]:
@@ -224,9 +235,10 @@ class Video:
     ) -> None:
         """Writes a file of the kind that its extension says, whole or not at all; a stream gets an MP4.
 
-        A path without extension becomes a folder of numbered PNG files.
+        A path without extension becomes a folder of numbered PNG files. Only for a GIF must all
+        frames fit into memory.
         """
-        if isinstance(path, str | Path) and not Path(path).suffix:
+        if isinstance(path, str | Path):
             clipfiles.write(sample.value, self._fps(sample), path, provenance)
         else:
             base.write(self, sample, path, provenance)
@@ -243,23 +255,23 @@ class Video:
         """Scaled to cover the size and cropped in the middle."""
         return covering(picture, self.width, self.height)
 
-    def _frame_mask(self, frames: range) -> Bool[Tensor, "1 f h w"]:
-        """True in these frames."""
+    def _frame_mask(self, frames: range, start: int = 0) -> Bool[Tensor, "1 f h w"]:
+        """True in these frames, the first one here being `start`."""
         mask = torch.zeros(1, self.frames, self.height, self.width, dtype=torch.bool)
-        mask[:, frames.start : frames.stop] = True
+        mask[:, max(frames.start - start, 0) : max(frames.stop - start, 0)] = True
         return mask
 
-    def _part(self, place: str, places: str) -> Bool[Tensor, "1 f h w"]:
-        """What one of several places names: frames or a box."""
+    def _part(self, place: str, places: str, start: int) -> Bool[Tensor, "1 f h w"]:
+        """What one of several places names in the frames from `start` on: frames or a box."""
         if found := box(place):
             mask = self._frame_mask(range(0))
             mask[:, :, *found] = True
             return mask
         if frames := _FRAMES.fullmatch(place):
             first, dash, last = frames.groups()
-            end = int(last or first) + 1 if last or not dash else max(self.frames, int(first) + 1)
+            end = int(last or first) + 1 if last or not dash else max(start + self.frames, int(first) + 1)
             if int(first) < end:
-                return self._frame_mask(range(int(first), end))
+                return self._frame_mask(range(int(first), end), start)
         raise UserError(
             f"places {places!r}: got {place!r}, expected frames such as 0 or 0-3, or a box of pixels "
             "WIDTHxHEIGHT+LEFT+TOP, such as 16x32+0+0; a minus before all keeps what is outside"

@@ -2,6 +2,7 @@ import io
 import json
 import struct
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -111,6 +112,15 @@ def test_a_gif_does_not_drift(fps, count):
         assert np.abs(starts - np.array([float(1000 * n / fps) for n in range(count)])).max() <= 5
     _, frames = by_ffmpeg(data)
     assert [float(1000 * frame.pts * frame.time_base) for frame in frames] == starts.tolist()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_holds_the_same_bytes_whatever_its_name(tmp_path, monkeypatch, suffix):
+    monkeypatch.chdir(tmp_path)
+    for name in ("plain", "file:name", "50%d", "a b'c"):
+        write(clip(3, 7, 5), Fraction(8), name + suffix, {"seed": 1})
+        assert Path(name + suffix).read_bytes() == encoded(clip(3, 7, 5), Fraction(8), suffix, {"seed": 1})
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -157,8 +157,8 @@ KINDS = {
         error=4,  # of an MP4; tests/generation/test_clips.py has it exactly
         wrong=(
             (
-                "--seconds 1",
-                "--seconds: this run makes clips, which have --frames and --size and --fps instead",
+                "--seconds 1 --frames 3",
+                "--seconds: got 1 beside --frames 3, expected one of the two",
             ),
             ("--fps 2000", "expected a plain rate, 1000 at most"),
             ("--format png", "--format png: this run makes clips; expected mp4, webm, gif"),

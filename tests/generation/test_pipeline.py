@@ -120,6 +120,7 @@ def test_the_provenance_is_complete(pipeline, run, tmp_path):
         "interval": None,
         "rescale": 0.0,
         "size": "16x16",
+        "overlap": None,
         "files": {},
         "given": None,
         "precision": "fp32",
@@ -176,12 +177,13 @@ def test_another_torch_is_told(pipeline):
         ({"seed": None}, "'seed' is missing"),
         ({"steps": "16"}, "'steps' is '16'"),
         ({"model_sha256": ...}, "never saved"),
+        ({"overlap": "4"}, "'overlap' is '4'"),
     ],
 )
 def test_a_broken_provenance_is_refused(pipeline, change, message):
     (made,) = pipeline.sample("dog", steps=1)
-    told = {k: v for k, v in {**made.provenance, **change}.items() if v is not None}
-    told = {k: None if v is ... else v for k, v in told.items()}
+    told = {**made.provenance, **change}
+    told = {k: None if v is ... else v for k, v in told.items() if v is not None or k not in change}
     with pytest.raises(UserError, match=message):
         regenerate(told)
 
@@ -193,6 +195,7 @@ def test_a_broken_provenance_is_refused(pipeline, change, message):
         ({"style": "googel"}, r"'googel'; did you mean 'google'"),
         ({"sampler": "dpmp_2m"}, r"unknown sampling.sampler 'dpmp_2m'; did you mean"),
         ({"grid": "karas"}, r"unknown sampling.grid 'karas'; did you mean 'karras'"),
+        ({"overlap": 4}, r"sampling.overlap: got 4, expected none: the run makes pictures"),
         ({"steps": 0}, r"steps is 0; expected a whole number, 1 or more"),
         ({"n": 0}, r"n is 0"),
         ({"seed": -1}, r"seed is -1"),

@@ -9,6 +9,7 @@ from mmdiff import counter
 from mmdiff.metrics import motion
 from tests.clipdamage import FPS, blurred, bouncing, dropped, noisy, shuffled
 
+SEAMS = (8, 16, 24)
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -52,7 +53,7 @@ def test_more_damage_is_told(clips, damage, measure, sign):
 
 def every(clips):
     found = motion.flows(clips)
-    seam = motion.seam(clips, 3)
+    seam = motion.seam(motion.changes(clips), [3])
     return {
         "amount": motion.amount(found, FPS),
         "flicker": motion.flicker(clips),
@@ -108,14 +109,44 @@ def test_motion_is_in_shorter_sides_a_second():
     assert float(motion.amount(found, 5.0)) == pytest.approx(2 * 5 / 20)
 
 
-def test_a_cut_is_a_seam_and_the_middle_of_a_clip_is_none(clips):
+def unexplained(clips):
+    return motion.unexplained(clips, motion.flows(clips))
+
+
+@pytest.mark.parametrize("measure", [motion.changes, unexplained])
+def test_a_cut_is_a_seam_and_the_middle_of_a_clip_is_none(clips, measure):
     cut = torch.cat([clips[:, :8], clips.roll(1, 0)[:, 8:]], 1)
-    calm, torn = motion.seam(clips, 8), motion.seam(cut, 8)
-    assert calm.ratio.median() <= 1.2
-    assert torn.ratio.min() > 1.5
-    assert (torn.rank == 1).all()
-    reference = motion.changes(clips).flatten()
-    assert motion.seam(cut, 8, reference).ratio.median() > 1.5
-    for at in (0, 16):
-        with pytest.raises(ValueError, match="expected one inside"):
-            motion.seam(clips, at)
+    whole, torn = measure(clips), measure(cut)
+    assert 0.8 <= motion.seam(whole, [8]).ratio.median() <= 1.2
+    assert motion.seam(torn, [8]).ratio.min() > 1.5
+    assert (motion.seam(torn, [8]).rank == 1).all()
+    assert motion.seam(torn, [8], whole.flatten()).ratio.median() > 1.5
+    for at in ([], [0], [16], [3, 16], range(1, 16)):
+        with pytest.raises(ValueError, match="expected some inside"):
+            motion.seam(whole, at)
+
+
+def skipping(clips, strength):
+    """Up to three frames are left out before each of three seams."""
+    starts = [start + round(4 * strength) * number for number, start in enumerate((0, *SEAMS))]
+    return torch.cat([clips[:, start : start + 8] for start in starts], 1)
+
+
+def changing(clips, strength):
+    """At each of three seams another clip begins, or ends, to show through."""
+    other = (torch.arange(32) // 8 % 2)[:, None, None, None] * strength
+    return (((1 - other) * clips[:, :32] + other * clips.roll(1, 0)[:, :32]) / 255).float()
+
+
+# Motion explains a leap, however long it is
+@pytest.mark.parametrize(
+    ("jump", "measure"),
+    [(skipping, motion.changes), (changing, motion.changes), (changing, unexplained)],
+)
+def test_the_larger_the_jumps_the_more_the_seams_stand_out(jump, measure):
+    clips, found = bouncing(16, 48)[0], []
+    for strength in (0.0, 0.25, 0.5, 0.75):
+        here, others, _ = motion.seam(measure(jump(clips, strength)), SEAMS)
+        found.append(float(here.mean() / others.mean()))
+    assert 0.8 <= found[0] <= 1.2
+    assert all(a < b for a, b in pairwise(found)), found

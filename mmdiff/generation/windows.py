@@ -1,0 +1,187 @@
+"""Clips of any length from a model of short ones: windows, of which each begins with the end of the last one.
+
+A window is a request like any other. What the one before has made of its first frames is known of it, as a
+part of a file is; the rest goes on from there. Frames that are made wait on disk, so a clip of an hour takes
+no more memory than a window.
+"""
+
+import tempfile
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from mmdiff.errors import UserError
+from mmdiff.generation.given import Given, Known, Source, opened
+from mmdiff.generation.model import Model, overlap_of
+from mmdiff.generation.request import Request
+from mmdiff.modalities import Modality, Moving, Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """How samples are cut into what the network makes at once.
+
+    Attributes:
+        whole: the modality at the size of a sample.
+        each: at the size of a window; the same where one is enough.
+        overlap: frames of a window that the one before has made; 0 where one is enough.
+        source: the file that the samples are made from, if any.
+    """
+
+    whole: Modality
+    each: Modality
+    overlap: int = 0
+    source: Source | None = None
+
+    @property
+    def starts(self) -> range:
+        """The frame of the sample that each window begins with; the last window may reach beyond its end."""
+        length, window = self.whole.shape[1], self.each.shape[1]
+        return range(0, max(length - self.overlap, 1), window - self.overlap)
+
+    @cached_property
+    def made(self) -> Sequence[int]:
+        """The windows that the network is needed for, because not all of them is known."""
+        numbers = range(len(self.starts))
+        return numbers if self.source is None else [n for n in numbers if not self._mask(n).all()]
+
+    def known(
+        self, number: int, model: Model, before: UInt8[Tensor, "c k *axes"] | None = None
+    ) -> Known | None:
+        """What is known of a window.
+
+        Args:
+            number: of the window, from 0.
+            model: of the scale that x0 is on.
+            before: what the window before has made of its first frames, packed; None for the first window.
+        """
+        if self.source is None and before is None:
+            return None
+        x0 = torch.zeros(self.each.shape)
+        if self.source is not None:
+            x0 = self.source.x0(self.each, self.starts[number])
+        if before is not None:
+            x0[:, : self.overlap] = self.each.unpack(before)
+        x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
+        return Known(x0, self._mask(number), self.source is not None and self.source.varied)
+
+    def _mask(self, number: int) -> Bool[Tensor, "1 *axes"]:
+        """What is known of a window, by the file or because the window before has made it."""
+        if self.source is None:
+            mask = torch.zeros(1, *self.each.shape[1:], dtype=torch.bool)
+        else:
+            mask = self.source.mask(self.each, self.starts[number])
+        if number:
+            mask[:, : self.overlap] = True
+        return mask
+
+    def refuse_idle(self) -> None:
+        """Raises UserError if no place of the file is kept and nothing of it varied, or if all is kept."""
+        if self.source is None:
+            return
+        length, given = self.whole.shape[1], self.source.given
+        masks = (self.source.mask(self.each, start)[:, : length - start] for start in self.starts)
+        some, every = zip(*((mask.any(), mask.all()) for mask in masks), strict=True)
+        if not self.source.varied and not any(some):
+            raise UserError(f"--given {given.file}: nothing of it is kept; expected places that last longer")
+        if all(every):
+            raise UserError(
+                f"--given {given.file}: all of a sample of {self.whole.size} is kept, and nothing is left to "
+                f"make; expected a larger --{self.whole.extents[0]}, FILE@PLACES or FILE~STRENGTH"
+            )
+
+
+def cut(whole: Modality, model: Model, overlap: int | None, given: Given | None = None) -> Windows:
+    """The windows of samples of one size: clips longer than the model has seen are cut at that length.
+
+    Args:
+        whole: the modality at the size of a sample.
+        overlap: frames that a window shares with the one before; None for the usual number.
+        given: the file that the samples are made from, if any.
+
+    Raises:
+        UserError: windows of one frame, an overlap that does not fit, or a file that cannot be used.
+    """
+    trained, shared = model.modality, overlap_of(overlap, model.modality)
+    windows = Windows(whole, whole)
+    if isinstance(trained, Moving) and whole.shape[1] > trained.frames:
+        if not shared:
+            raise UserError(f"size {whole.size}: expected 1 frame, because the run knows no clip of more")
+        windows = Windows(whole, whole.sized(whole.size_with({"frames": trained.frames})), shared)
+    windows = replace(windows, source=None if given is None else opened(given, whole))
+    windows.refuse_idle()
+    return windows
+
+
+class Take:
+    """A sample on its way, window by window.
+
+    Args:
+        first: the request of its first window.
+        windows: how it is cut.
+        model: what makes it.
+
+    Attributes:
+        sample: what was asked for, once all windows are there.
+    """
+
+    def __init__(self, first: Request, windows: Windows, model: Model) -> None:
+        self._first, self._windows, self._model = first, windows, model
+        self._number = 0
+        self._end: Tensor | None = None
+        self._reel: Reel | None = None  # opened late: many samples may wait, and few files can be open
+        self.sample: Sample | None = None
+
+    def ask(self) -> Request | None:
+        """The request of the next window, once the one before has landed; None when all are there."""
+        while self.sample is None:
+            known = self._first.known
+            if self._number:
+                known = self._windows.known(self._number, self._model, self._end)
+            if self._number in self._windows.made:
+                return replace(self._first, window=self._number, known=known)
+            assert known is not None
+            self.land(known.x0)
+        return None
+
+    def land(self, x0: Float[Tensor, "c *axes"]) -> None:
+        """Takes the x0 of the window that was asked for."""
+        windows = self._windows
+        made = self._model.decode(x0, windows.each)
+        if len(windows.starts) > 1:
+            self._reel = self._reel or Reel()
+            first, last = windows.starts[self._number], windows.starts[-1]
+            new = windows.overlap if first else 0
+            self._end = windows.each.pack(made)[:, -windows.overlap :]
+            self._reel.add(made.value[new : windows.whole.shape[1] - first])
+            if first < last:
+                self._number += 1
+                return
+            made = replace(made, value=self._reel.value)
+        self.sample = made
+
+
+class Reel:
+    """Frames of a clip in a file without a name, which goes when nothing needs it any more."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as this
+        weakref.finalize(self, self._file.close)
+        self._shape = [0, 0, 0, 0]
+
+    def add(self, frames: UInt8[Tensor, "f h w 3"]) -> None:
+        """Appends frames."""
+        self._file.write(frames.contiguous().numpy().data)
+        self._shape = [self._shape[0] + len(frames), *frames.shape[1:]]
+
+    @property
+    def value(self) -> UInt8[Tensor, "f h w 3"]:
+        """All of them, mapped from the file: in memory is what is looked at, for as long as there is room."""
+        self._file.flush()
+        return torch.from_numpy(np.memmap(self._file, np.uint8, "c", shape=tuple(self._shape)))
