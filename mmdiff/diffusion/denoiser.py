@@ -37,7 +37,8 @@ class Denoiser(nn.Module):
     def coefficients(self, level: NoiseLevel) -> Float[Tensor, "*b 4"]:
         """What ``estimate`` takes of a level: scale to unit variance, angle, skip and out of ``solve``."""
         scale = torch.hypot(level.alpha * self.sigma_data, level.sigma).reciprocal()
-        return torch.stack([scale, level.angle(self.sigma_data), *solve(level, *self.mixture(level))], -1)
+        gains = solve(level, *self.mixture(level))
+        return torch.stack([scale, level.angle(self.sigma_data), *gains], -1)
 
     def estimate(self, x: Samples, known: Tensor, condition: Any = None, valid: Mask = None) -> Samples:
         """``forward`` at levels whose coefficients are known already."""

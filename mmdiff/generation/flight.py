@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmdiff.diffusion.denoiser import Denoiser
 from mmdiff.diffusion.guidance import Guidance
-from mmdiff.diffusion.programs import FRESH, Program, State, Used, uses
+from mmdiff.diffusion.programs import FRESH, Program, State, uses
 from mmdiff.generation.request import Request, first_state
 from mmdiff.nets import Condition
 
@@ -25,14 +25,14 @@ class Plan:
     Attributes:
         table: the denoiser's coefficients and the rows of the step of each call, float64.
         rows: 2 where guidance needs the branch without condition, else 1.
-        used: the registers that each row of the step reads.
+        used: the registers that the step reads.
     """
 
     program: Program
     guidance: Guidance
     table: Float[Tensor, "calls columns"]
     rows: tuple[int, ...]
-    used: tuple[Used, ...]
+    used: tuple[tuple[int, ...], ...]
 
 
 def unroll(program: Program, guidance: Guidance, denoiser: Denoiser) -> Plan:
@@ -64,7 +64,7 @@ class Flight:
     @property
     def noisy(self) -> bool:
         """Whether the step after the next call adds noise."""
-        return any(FRESH in row for row in self.plan.used[self.call])
+        return FRESH in self.plan.used[self.call]
 
     @property
     def landed(self) -> bool:
@@ -112,10 +112,9 @@ class Batch:
         return self.alike[-1][1] if self.alike else 0
 
     @property
-    def used(self) -> Used:
-        """The registers that each row of the next step of any sample reads."""
-        each = zip(*(flight.plan.used[flight.call] for flight in self.flights), strict=True)
-        return tuple(tuple(sorted({register for read in row for register in read})) for row in each)
+    def used(self) -> list[int]:
+        """The registers that the next step of any sample reads."""
+        return sorted({register for flight in self.flights for register in flight.plan.used[flight.call]})
 
     def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
         """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
