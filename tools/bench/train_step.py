@@ -115,12 +115,10 @@ def diffusers_call(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
     return net(x, (999 * clock).long(), return_dict=False)[0]
 
 
-def lucid_unet(head: int, flash: bool) -> nn.Module:
+def lucid_unet(head: int) -> nn.Module:
     """Its attention has 128 channels at every level, by default 4 heads of 32."""
     kind = peer("denoising_diffusion_pytorch", "Unet")
-    net: nn.Module = kind(
-        64, dim_mults=(1, 2, 4), attn_dim_head=head, attn_heads=128 // head, flash_attn=flash
-    )
+    net: nn.Module = kind(64, dim_mults=(1, 2, 4), attn_dim_head=head, attn_heads=128 // head)
     return net
 
 
@@ -153,8 +151,11 @@ def lucid_series(head: int) -> nn.Module:
     return net
 
 
-def diffusers_clip(head: int) -> nn.Module:
-    """Its default blocks, two levels of them, for pixels, attention at 16x16, without a text to speak of."""
+def diffusers_clip() -> nn.Module:
+    """Its default blocks, two levels of them, for pixels, attention at 16x16, without a text to speak of.
+
+    Its heads are 64 wide by default.
+    """
     net: nn.Module = peer("diffusers", "UNet3DConditionModel")(
         sample_size=CLIP[-1],
         in_channels=CLIP[0],
@@ -164,7 +165,6 @@ def diffusers_clip(head: int) -> nn.Module:
         block_out_channels=(64, 128),
         layers_per_block=1,
         cross_attention_dim=64,
-        attention_head_dim=head,
     )
     return net
 
@@ -180,6 +180,13 @@ def lucid_clip(head: int) -> nn.Module:
     return net
 
 
+def both(
+    name: str, call: Callable[..., Tensor], shipped: Callable[[], nn.Module], tuned: Callable[[], nn.Module]
+) -> tuple[Contender, Contender]:
+    """A peer as users get it and as well as it can be run."""
+    return Contender(name, shipped, call, tuned=False), Contender(f"{name}, tuned", tuned, call, tuned=True)
+
+
 CLIP = (3, 16, 32, 32)  # channels, frames, pixels
 SERIES = (80, 256)  # bins, frames
 PICTURE = (3, 32, 32)
@@ -188,19 +195,16 @@ PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
 CLIPS = Shape(patch=2, width=336, mults=(1, 2), blocks=2, attention=(1,))
 CLIP_PIXELS = Shape(patch=1, width=164, mults=(1, 2), blocks=2, attention=(1,))
+DIFFUSERS, DENOISING, VIDEO = "diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch"
 CASES = {
     "1d": Case(
         shape=SERIES,
         ours=(Contender("mmdiff", partial(unet, SERIES[0], (2,), FRAMES), ours, tuned=True),),
         peers=(
-            Contender("diffusers", diffusers_series, diffusers_series_call, tuned=False),
-            Contender("diffusers, tuned", diffusers_series, diffusers_series_call, tuned=True),
-            Contender("denoising_diffusion_pytorch", partial(lucid_series, 32), lucid_call, tuned=False),
-            Contender(
-                "denoising_diffusion_pytorch, tuned", partial(lucid_series, 64), lucid_call, tuned=True
-            ),
+            *both(DIFFUSERS, diffusers_series_call, diffusers_series, diffusers_series),
+            *both(DENOISING, lucid_call, partial(lucid_series, 32), partial(lucid_series, 64)),
         ),
-        shipped="diffusers",
+        shipped=DIFFUSERS,
         layer=partial(nn.Conv1d, 256, 256, 3, padding=1, bias=False),
         layer_shape=(256, SERIES[1]),
         batch=16,
@@ -212,14 +216,10 @@ CASES = {
             Contender("mmdiff, no patches", partial(unet, 3, (2, 3), PIXELS), ours, tuned=True),
         ),
         peers=(
-            Contender("diffusers", partial(diffusers_unet, 8), diffusers_call, tuned=False),
-            Contender("diffusers, tuned", partial(diffusers_unet, 64), diffusers_call, tuned=True),
-            Contender("denoising_diffusion_pytorch", partial(lucid_unet, 32, False), lucid_call, tuned=False),
-            Contender(
-                "denoising_diffusion_pytorch, tuned", partial(lucid_unet, 64, False), lucid_call, tuned=True
-            ),
+            *both(DIFFUSERS, diffusers_call, partial(diffusers_unet, 8), partial(diffusers_unet, 64)),
+            *both(DENOISING, lucid_call, partial(lucid_unet, 32), partial(lucid_unet, 64)),
         ),
-        shipped="diffusers",
+        shipped=DIFFUSERS,
         layer=partial(nn.Conv2d, 128, 128, 3, padding=1, bias=False),
         layer_shape=(128, 32, 32),
         batch=32,
@@ -231,12 +231,10 @@ CASES = {
             Contender("mmdiff, no patches", partial(unet, 3, (3, 4), CLIP_PIXELS), ours, tuned=True),
         ),
         peers=(
-            Contender("diffusers", partial(diffusers_clip, 64), diffusers_clip_call, tuned=False),
-            Contender("diffusers, tuned", partial(diffusers_clip, 64), diffusers_clip_call, tuned=True),
-            Contender("video_diffusion_pytorch", partial(lucid_clip, 32), lucid_call, tuned=False),
-            Contender("video_diffusion_pytorch, tuned", partial(lucid_clip, 64), lucid_call, tuned=True),
+            *both(DIFFUSERS, diffusers_clip_call, diffusers_clip, diffusers_clip),
+            *both(VIDEO, lucid_call, partial(lucid_clip, 32), partial(lucid_clip, 64)),
         ),
-        shipped="diffusers",
+        shipped=DIFFUSERS,
         layer=partial(nn.Conv2d, 128, 128, 3, padding=1, bias=False),
         layer_shape=(128, 32, 32),
         batch=2,

@@ -8,8 +8,7 @@ Up to 32 pixels every style has a source that needs no enlarging; up to 64 googl
 packages (136 MB more); beyond that they are left out, and beyond 256 fluent-3d too.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import PIL
@@ -19,7 +18,7 @@ from mmdiff.errors import UserError
 from tools.data import folder as folders
 from tools.data.concepts import CREDIT, Concept, fluent_licence, on_white, open_concepts
 from tools.data.emoji_styles import RESVG, Source, open_styles
-from tools.data.folder import command, counted, making, write_rows
+from tools.data.folder import Row, command, compare, counted, counts, making, write_attribution, write_rows
 from tools.data.packages import Say
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,18 +104,11 @@ def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
         apache = (ROOT / "LICENSE").read_text("utf-8")
         text = attribution(set(sources), licences, mit, apache)
         rows = draw(part, concepts, sources, size)
-        (part / "ATTRIBUTION.txt").write_text(text, "utf-8")
+        write_attribution(part, text)
         if size == REFERENCE_SIZE:
-            say(compare(digest(part, rows)))
+            made = f"drawn with Pillow 13.0.0 and {' '.join(RESVG)}, and here is Pillow {PIL.__version__}"
+            say(compare(digest(part, rows), REFERENCE, "pixel", made))
     return rows
-
-
-def compare(found: str) -> str:
-    """Says whether the build is the one whose results we publish."""
-    if found == REFERENCE:
-        return "every caption and pixel equals the reference"
-    versions = f"Pillow 13.0.0 and {' '.join(RESVG)}, and here is Pillow {PIL.__version__}"
-    return f"some pixels differ from the reference, which was drawn with {versions}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -125,11 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size", type=int, metavar="N", default=32, help="pixels of a side (default: %(default)s)"
     )
-    options = parser.parse_args(arguments)
-    rows = command("emoji", options, lambda: build(options.out, options.size, options.cache, print))
-    if isinstance(rows, int):
-        return rows
-    styles = Counter(row["style"] for row in rows)
-    print(f"{options.out}: {len(rows)} pictures of {len({row['concept'] for row in rows})} concepts")
-    print(", ".join(f"{style} {count}" for style, count in styles.most_common()))
-    return 0
+    return command(parser, arguments, lambda o: build(o.out, o.size, o.cache, print), told)
+
+
+def told(rows: list[Row]) -> Iterator[str]:
+    """What there is."""
+    yield f"{len(rows)} pictures of {len({row['concept'] for row in rows})} concepts"
+    yield counts(rows, "style")

@@ -8,14 +8,13 @@ kept, and never installed. The files are byte for byte those of the package; cap
 
 import io
 import re
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 import soundfile
 
 from tools.data import folder as folders
-from tools.data.folder import Row, command, making, write_rows
+from tools.data.folder import Row, command, counts, making, write_attribution, write_rows
 from tools.data.packages import Debian, Say, fetch, unpack
 
 SAMPLES = Debian(
@@ -113,18 +112,17 @@ def build(out: Path, cache: Path, say: Say) -> list[str]:
     with making(out) as part:
         files = unpack(fetch(SAMPLES, cache, say), re.compile(rf"{PLACE}(README\.md|[^/]+\.flac)"))
         rows = copy(part, files)
-        text = attribution(files[f"{PLACE}README.md"].decode())
-        (part / "ATTRIBUTION.txt").write_text(text, "utf-8")
+        write_attribution(part, attribution(files[f"{PLACE}README.md"].decode()))
     return rows
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 done, 1 failed while working, 2 the input was wrong."""
-    options = folders.parser("loops", __doc__).parse_args(arguments)
-    rows = command("loops", options, lambda: build(options.out, options.cache, print))
-    if isinstance(rows, int):
-        return rows
-    labels = Counter(row["label"] for row in rows)
-    print(f"{options.out}: {len(rows)} sounds, {sum(row['seconds'] for row in rows):.0f} s")
-    print(", ".join(f"{label} {count}" for label, count in labels.most_common()))
-    return 0
+    parser = folders.parser("loops", __doc__)
+    return command(parser, arguments, lambda o: build(o.out, o.cache, print), told)
+
+
+def told(rows: list[Row]) -> Iterator[str]:
+    """What there is."""
+    yield f"{len(rows)} sounds, {sum(row['seconds'] for row in rows):.0f} s"
+    yield counts(rows, "label")

@@ -9,7 +9,6 @@ Emoji with a skin tone, those of fewer than 16 frames and those that stand still
 
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -25,7 +24,7 @@ from PIL import Image
 from mmdiff.errors import UserError
 from tools.data import folder as folders
 from tools.data.concepts import CREDIT, Concept, concept_id, fluent_licence, on_white, open_concepts
-from tools.data.folder import Row, command, counted, making, write_rows
+from tools.data.folder import Row, command, compare, counted, counts, making, write_attribution, write_rows
 from tools.data.packages import Package, Say, fetch, unpack
 
 ANIMATED = tuple(
@@ -153,18 +152,12 @@ def build(out: Path, size: int, cache: Path, say: Say) -> list[str]:
     with making(out) as part:
         concepts, mit = open_concepts(cache, say)
         rows = encode(part, concepts, animations(concepts, cache, say), size)
-        (part / "ATTRIBUTION.txt").write_text(attribution(mit), "utf-8")
+        write_attribution(part, attribution(mit))
         if size == REFERENCE_SIZE:
-            say(compare(digest(part, rows)))
+            here = f"here are Pillow {PIL.__version__} and av {av.__version__}"
+            made = f"made with Pillow 13.0.0 and av 18.1.0; {here}"
+            say(compare(digest(part, rows), REFERENCE, "clip", made))
     return rows
-
-
-def compare(found: str) -> str:
-    """Says whether the build is the one whose results we publish."""
-    if found == REFERENCE:
-        return "every caption and clip equals the reference"
-    here = f"here are Pillow {PIL.__version__} and av {av.__version__}"
-    return f"some clips differ from the reference, which was made with Pillow 13.0.0 and av 18.1.0; {here}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -173,12 +166,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--size", type=int, metavar="N", default=64, help="pixels of a side (default: %(default)s)"
     )
-    options = parser.parse_args(arguments)
-    rows = command("motion", options, lambda: build(options.out, options.size, options.cache, print))
-    if isinstance(rows, int):
-        return rows
-    groups = Counter(row["group"] for row in rows)
-    print(f"{options.out}: {len(rows)} clips, {sum(row['frames'] for row in rows)} frames")
-    print(", ".join(f"{group} {count}" for group, count in groups.most_common()))
-    print(f"\n{RIGHTS}", end="")
-    return 0
+    return command(parser, arguments, lambda o: build(o.out, o.size, o.cache, print), told)
+
+
+def told(rows: list[Row]) -> Iterator[str]:
+    """What there is, and what may be done with it."""
+    yield f"{len(rows)} clips, {sum(row['frames'] for row in rows)} frames"
+    yield counts(rows, "group")
+    yield f"\n{RIGHTS.rstrip()}"

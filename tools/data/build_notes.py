@@ -8,7 +8,7 @@ checked against a pinned SHA-256 sum, kept, and never installed. Building takes 
 """
 
 import re
-from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +18,7 @@ from jaxtyping import Float32
 
 from mmdiff.errors import UserError
 from tools.data import folder as folders
-from tools.data.folder import Row, command, counted, making, write_rows
+from tools.data.folder import Row, command, compare, counted, counts, making, write_attribution, write_rows
 from tools.data.packages import Debian, Say, fetch, unpack, wheel
 
 SOUNDFONT = Debian(
@@ -164,17 +164,11 @@ def build(out: Path, sample_rate: int, cache: Path, say: Say) -> list[str]:
         files = unpack(fetch(SOUNDFONT, cache, say), re.compile(f"{re.escape(FONT)}|{re.escape(COPYRIGHT)}"))
         synth = wheel(*SYNTH, SYNTH_WHEELS, cache, say)
         rows = render(part, Renderer(synth, files[FONT], sample_rate))
-        (part / "ATTRIBUTION.txt").write_text(attribution(files[COPYRIGHT].decode()), "utf-8")
+        write_attribution(part, attribution(files[COPYRIGHT].decode()))
         if sample_rate == REFERENCE_RATE:
-            say(compare(digest(part, rows)))
+            made = f"rendered with {' '.join(SYNTH)} on x86-64"
+            say(compare(digest(part, rows), REFERENCE, "sample", made))
     return rows
-
-
-def compare(found: str) -> str:
-    """Says whether the build is the one whose results we publish."""
-    if found == REFERENCE:
-        return "every caption and sample equals the reference"
-    return f"some samples differ from the reference, which was rendered with {' '.join(SYNTH)} on x86-64"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -182,11 +176,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser = folders.parser("notes", __doc__)
     add = parser.add_argument
     add("--sample-rate", type=int, metavar="HZ", default=16000, help="of the notes (default: %(default)s)")
-    options = parser.parse_args(arguments)
-    rows = command("notes", options, lambda: build(options.out, options.sample_rate, options.cache, print))
-    if isinstance(rows, int):
-        return rows
-    families = Counter(row["family"] for row in rows)
-    print(f"{options.out}: {len(rows)} notes of {len({row['instrument'] for row in rows})} instruments")
-    print(", ".join(f"{family} {count}" for family, count in families.most_common()))
-    return 0
+    return command(parser, arguments, lambda o: build(o.out, o.sample_rate, o.cache, print), told)
+
+
+def told(rows: list[Row]) -> Iterator[str]:
+    """What there is."""
+    yield f"{len(rows)} notes of {len({row['instrument'] for row in rows})} instruments"
+    yield counts(rows, "family")

@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,13 +101,41 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def command(name: str, options: argparse.Namespace, build: Callable[[], list[str]]) -> list[Row] | int:
-    """Builds, and packs if that was asked; returns the rows, or the exit code after one line on stderr."""
+def command(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str] | None,
+    build: Callable[[argparse.Namespace], list[str]],
+    told: Callable[[list[Row]], Iterable[str]],
+) -> int:
+    """Builds, packs if that was asked, and tells of the rows, the first line after the folder's name.
+
+    Returns:
+        The exit code: 0 done, 1 failed while working, 2 the input was wrong, both after one line on stderr.
+    """
+    options = parser.parse_args(arguments)
     try:
-        rows = [json.loads(line) for line in build()]
+        rows = [json.loads(line) for line in build(options)]
         if options.tar:
             pack(options.out, options.tar)
     except (UserError, FetchError, OSError) as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
-    return rows
+    print(f"{options.out}: " + "\n".join(told(rows)))
+    return 0
+
+
+def counts(rows: Iterable[Row], column: str) -> str:
+    """How many rows have each value of a column, the most frequent first."""
+    return ", ".join(f"{value} {n}" for value, n in Counter(row[column] for row in rows).most_common())
+
+
+def write_attribution(folder: Path, credit: str) -> None:
+    """Writes whom all is owed to."""
+    (folder / "ATTRIBUTION.txt").write_text(credit, "utf-8")
+
+
+def compare(found: str, reference: str, what: str, made: str) -> str:
+    """Says whether a digest is that of the build whose results we publish, of such parts and so made."""
+    if found == reference:
+        return f"every caption and {what} equals the reference"
+    return f"some {what}s differ from the reference, which was {made}"
