@@ -8,9 +8,12 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 _LEFTOVER = re.compile(r"\..+\.tmp\.(\d+)", re.DOTALL)
 
@@ -44,6 +47,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 def write_text(path: str | Path, text: str) -> None:
     """Writes ``text`` as UTF-8 so that a reader sees the old file or the new one."""
     write_bytes(path, text.encode())
+
+
+def scratch(owner: object) -> IO[bytes]:
+    """A file without a name to write and read, which is gone as soon as nothing refers to its owner."""
+    closing = ExitStack()
+    weakref.finalize(owner, closing.close)
+    return closing.enter_context(tempfile.TemporaryFile())
 
 
 def sync(path: Path) -> None:

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
 import pytest
 
-import tests.typechecker  # noqa: F401  # jaxtyping looks it up as an attribute of ``tests``
+import_module("tests.typechecker")  # jaxtyping looks it up as an attribute of ``tests``
 
 # Before torch is imported: the tests are small, and more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -3,11 +3,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# install EXTRAS: does nothing when these extras, or all of [dev], are installed for this pyproject.toml already.
+# install EXTRAS: does nothing when these extras, or for none also [dev], are installed for this pyproject.toml already.
 install() {
     local wanted stamp
     wanted=$(python3 -c 'import hashlib; print(hashlib.sha256(open("pyproject.toml", "rb").read()).hexdigest())')
-    for stamp in ".venv/installed$1" ".venv/installed[dev]"; do
+    for stamp in ".venv/installed$1" ".venv/installed${1:-[dev]}"; do
         if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
             return
         fi

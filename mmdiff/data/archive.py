@@ -3,8 +3,6 @@
 import os
 import posixpath
 import tarfile
-import tempfile
-import weakref
 import zlib
 from bz2 import BZ2File
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import IO, TypeVar
 
 from mmdiff.data.files import Index, Place, check_size, leaves
 from mmdiff.errors import UserError
+from mmdiff.files import scratch
 
 # An archive may unpack to this many times its size, or to the floor. Beyond that it is a bomb.
 _LARGEST_RATIO, _RATIO_FLOOR = 100, 1 << 30
@@ -41,7 +40,7 @@ class Member:
         if self.packed:
             data = os.pread(_unpacked(self.archive, self.stamp).file.fileno(), self.size, self.offset)
         else:
-            with open(self.archive, "rb") as file:  # noqa: PTH123  # as in files.Plain
+            with Path(self.archive).open("rb") as file:
                 data = os.pread(file.fileno(), self.size, self.offset)
         if len(data) < self.size:
             raise ValueError(f"cut off: {len(data)} of {self.size} bytes are there")
@@ -52,9 +51,7 @@ class _Unpacked:
     """An archive unpacked into an unnamed temporary file, and what kept the rest from being read."""
 
     def __init__(self, path: str, unpack: _Unpack) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the cache lets go of it
-        self.problem = ""
-        weakref.finalize(self, self.file.close)
+        self.file, self.problem = scratch(self), ""
         limit = max(_RATIO_FLOOR, _LARGEST_RATIO * Path(path).stat().st_size)
         try:
             with unpack(path) as source:

@@ -167,9 +167,13 @@ def _by_folder(rows: Sequence[Used]) -> Iterator[str]:
         names = [printable(u.file_name.rpartition("/")[2]) for u in run]
         yield f"  {printable(folder) or '.'}: {len(names)} of {facts}"
         yield from textwrap.wrap(
-            "  ".join(names), _WIDTH, initial_indent="    ", subsequent_indent="    ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+            "  ".join(names),
+            _WIDTH,
+            initial_indent="    ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
 
 def _facts(row: Used) -> str:

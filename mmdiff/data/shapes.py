@@ -109,16 +109,21 @@ def _regular(count: int, radii: tuple[float, ...] = (1.0,), down: float = 0.0) -
     return [(float(q * np.sin(a)), float(down - q * np.cos(a))) for a, q in zip(angles, lengths, strict=True)]
 
 
+def _turned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points, and after them the same turned by one, two and three quarters."""
+    turns = [points]
+    for _ in range(3):
+        turns.append([(-y, x) for x, y in turns[-1]])
+    return [point for turn in turns for point in turn]
+
+
 _ARM = 0.34  # half the width of the cross's arms
 _OUTLINES = {
     "square": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
     "triangle": _regular(3, (1.1,)),
     "star": _regular(10, (1.1, 0.46)),
-    "cross": [
-        (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM),
-        (_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
-    ],
-}  # fmt: skip
+    "cross": _turned([(-_ARM, -1.0), (_ARM, -1.0), (_ARM, -_ARM)]),
+}
 
 
 class Shapes(Drawn):

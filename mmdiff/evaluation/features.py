@@ -8,6 +8,7 @@ extra of this project; `pip install --no-deps aisfx` is enough.
 
 import math
 from functools import lru_cache
+from importlib import import_module
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -66,7 +67,7 @@ def _network() -> nn.Module:
     spec.loader.exec_module(code)
     net: nn.Module = code.EmbeddingNet("max", 3, 1, _WIDTH)
     kinds = [type(np.dtype(kind)) for kind in (np.int64, np.float64, np.int32)]
-    scalar = np._core.multiarray.scalar  # type: ignore[attr-defined]  # the counts of its classes are of NumPy
+    scalar = import_module("numpy._core.multiarray").scalar  # the counts of its classes are of NumPy
     named = [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
     with torch.serialization.safe_globals(named):
         weights, _ = torch.load(folder / "models" / "checkpoint.pth", map_location="cpu", weights_only=True)

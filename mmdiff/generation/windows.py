@@ -5,8 +5,6 @@ part of a file is; the rest goes on from there. Frames that are made wait on dis
 no more memory than a window.
 """
 
-import tempfile
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from mmdiff.errors import UserError
+from mmdiff.files import scratch
 from mmdiff.generation.given import Given, Known, Source, opened
 from mmdiff.generation.model import Model, overlap_of
 from mmdiff.generation.request import Request
@@ -42,8 +41,7 @@ class Windows:
     @property
     def starts(self) -> range:
         """The frame of the sample that each window begins with; the last window may reach beyond its end."""
-        length, window = self.whole.shape[1], self.each.shape[1]
-        return range(0, max(length - self.overlap, 1), window - self.overlap)
+        return starts(self.whole.shape[1], self.each.shape[1], self.overlap)
 
     @cached_property
     def made(self) -> Sequence[int]:
@@ -95,6 +93,11 @@ class Windows:
                 f"--given {given.file}: all of a sample of {self.whole.size} is kept, and nothing is left to "
                 f"make; expected a larger --{self.whole.extents[0]}, FILE@PLACES or FILE~STRENGTH"
             )
+
+
+def starts(length: int, window: int, overlap: int) -> range:
+    """The frame that each window of a clip begins with; the first ``overlap`` are of the one before."""
+    return range(0, max(length - overlap, 1), window - overlap)
 
 
 def cut(whole: Modality, model: Model, overlap: int | None, given: Given | None = None) -> Windows:
@@ -171,8 +174,7 @@ class Reel:
     """Frames of a clip in a file without a name, which goes when nothing needs it any more."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it lives as long as this
-        weakref.finalize(self, self._file.close)
+        self._file = scratch(self)
         self._shape = [0, 0, 0, 0]
 
     def add(self, frames: UInt8[Tensor, "f h w 3"]) -> None:

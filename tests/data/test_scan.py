@@ -127,8 +127,7 @@ def test_unusual_names(data, name):
 
 
 def test_names_that_are_not_unicode(data):
-    with open(os.fsencode(data) + b"/\xff.png", "wb") as file:  # noqa: PTH123  # Path takes no bytes
-        file.write(PICTURE)
+    (data / os.fsdecode(b"\xff.png")).write_bytes(PICTURE)
     (entry,) = scan(data, SUFFIXES).entries
     assert entry.open() == PICTURE
     assert str(BadFile(entry.file_name, "odd")) == "\\udcff.png: odd"

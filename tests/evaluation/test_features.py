@@ -13,9 +13,10 @@ from mmdiff.data.tones import tone
 from mmdiff.errors import UserError
 from mmdiff.evaluation import features, sounds
 from mmdiff.evaluation.sounds import Sounds
+from tests.needs import needs
 
 RATE = 16000
-installed = pytest.mark.skipif(PathFinder.find_spec("aisfx") is None, reason="aisfx is not installed")
+installed = needs("aisfx")
 
 
 def notes(count=12, seed=0):

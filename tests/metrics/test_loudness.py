@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torchaudio import functional
 
 from mmdiff import counter
 from mmdiff.metrics.loudness import SILENT, _high_pass, _shelf, loudness
@@ -53,7 +54,6 @@ def test_each_clip_by_itself():
 @pytest.mark.parametrize("sample_rate", [16000, 44100])
 def test_parity_with_torchaudio(sample_rate):
     """It approximates the filters, which makes a tenth of a decibel."""
-    functional = pytest.importorskip("torchaudio.functional", reason="compares with torchaudio")
     waves = 0.1 * counter.normal(0, "noise", shape=(2, 2, 2 * sample_rate)).cumsum(-1).sin()
     waves[1, :, sample_rate:] *= 0.03
     expected = torch.stack([functional.loudness(wave, sample_rate) for wave in waves])

@@ -10,6 +10,7 @@ import soundfile
 import torch
 
 from mmdiff.metrics.pitch import Pitch
+from tests.needs import needs
 from tools.bench import pitch
 
 ASKED = [50, 57, 60, 66, 71, 76]
@@ -111,7 +112,7 @@ def test_wrong_input_is_one_line(tmp_path, ours, capsys, options, message):
     assert error.count("\n") == 1
 
 
-@pytest.mark.skipif(importlib.util.find_spec("torchcrepe") is None, reason="torchcrepe is not installed")
+@needs("torchcrepe")
 def test_the_real_judge_hears_notes_and_nothing_in_silence_or_noise():
     harmonics = [(k, 1 / k) for k in range(1, 9)]
     waves = [

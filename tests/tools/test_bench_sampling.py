@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.needs import needs
 from tools.bench import sampling
 from tools.bench.sampling import Clock, Turn
 
@@ -35,8 +36,8 @@ def run(capsys, *options):
 
 # the scheduler of diffusers passes tensors to numpy in a way that numpy 2 no longer likes
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@needs("diffusers")
 def test_the_last_line_is_the_report(recipe, capsys):
-    pytest.importorskip("diffusers", reason="a peer, in the extra bench")
     found = run(capsys, "--recipe", recipe, "--steps", 3, "--rounds", 2)
     assert found["calls"] == {"engine": 3, "engine, guided": 6, "DDIMPipeline": 3, "Euler loop": 3}
     assert found["rows"] == {"engine": 24, "engine, guided": 48, "DDIMPipeline": 24, "Euler loop": 24}

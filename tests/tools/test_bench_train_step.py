@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mmdiff.errors import UserError
+from tests.needs import needs
 from tools.bench import train_step
 from tools.bench.train_step import Case, Contender, Runner
 
@@ -108,10 +109,9 @@ def test_series_have_no_channels_last():
 
 
 @pytest.mark.slow
+@needs("diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch")
 @pytest.mark.parametrize("rank", train_step.CASES)
 def test_forward_flops_are_equal_within_eight_percent(rank):
-    for peer in ("diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch"):
-        pytest.importorskip(peer, reason="a peer, in the extra bench")
     case = train_step.CASES[rank]
     counts = [
         train_step.forward_flops(contender.build(), contender.call, case.shape)

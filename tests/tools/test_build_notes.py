@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import stat
 import subprocess
 import tarfile
@@ -16,6 +15,7 @@ import pytest
 import soundfile
 
 from mmdiff.errors import UserError
+from tests.needs import needs
 from tools.data import build_notes, packages
 
 INSTRUMENTS = {"grand piano": (0, "keyboard", 36), "oboe": (68, "reed", 60)}
@@ -199,7 +199,7 @@ def test_unpack_reads_the_data_of_a_debian_package_alone(tmp_path, deb):
         packages.unpack(path, re.compile(".*"))
 
 
-@pytest.mark.skipif(shutil.which("ar") is None, reason="binutils are not installed")
+@needs(programs=["ar"])
 def test_the_made_packages_are_such_as_ar_reads(tmp_path, deb):
     deb(tmp_path / "x.deb", {"a": b"1"})
     listed = subprocess.run(

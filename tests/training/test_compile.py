@@ -1,13 +1,13 @@
 """Compiling changes speed and nothing else."""
 
 import json
-import shutil
 
 import pytest
 
 from mmdiff.run import Run
 from mmdiff.training import session, train
 from mmdiff.training.loggers import read_rows
+from tests.needs import needs
 
 # Run without the tests' type checks, which a compiler cannot see through.
 SCRIPT = """
@@ -29,9 +29,8 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
+@needs(programs=["g++"])
 def test_compiled_training_gives_the_same_losses_and_names(recipe, pictures, python, tmp_path):
-    if not shutil.which("g++"):
-        pytest.skip("there is no C++ compiler")
     recipe()
     settings = pictures.parent / "tiny.yaml"
     done = python("-c", SCRIPT, settings, pictures, tmp_path)

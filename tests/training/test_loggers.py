@@ -14,6 +14,7 @@ from mmdiff.data.sounds import decoded
 from mmdiff.run import Run
 from mmdiff.training import loggers
 from mmdiff.training.loggers import COLUMNS, Files, TensorBoard, Trackers, Wandb, read_rows
+from tests.needs import needs
 
 
 def row(step, loss=0.5):
@@ -128,8 +129,8 @@ def test_a_grey_ramp_survives_wandb_offline_and_the_id_is_kept(run, recipe, tmp_
     assert all(name in folder.name for folder in run.path.glob("wandb/offline-run-*"))
 
 
+@needs("tensorboard")
 def test_a_grey_ramp_and_numbers_survive_tensorboard(run, tmp_path):
-    pytest.importorskip("tensorboard", reason="TensorBoard is optional")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     picture = tmp_path / "ramp.png"
@@ -172,8 +173,8 @@ def test_sounds_and_clips_reach_wandb_offline_byte_for_byte(run, recipe, tmp_pat
         assert copy.read_bytes() == next(tmp_path.glob(f"*.{suffix}")).read_bytes()
 
 
+@needs("tensorboard")
 def test_sounds_survive_tensorboard(run, tmp_path):
-    pytest.importorskip("tensorboard", reason="TensorBoard is optional")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     wave = note(tmp_path / "000-a-note.wav")

@@ -126,9 +126,15 @@ def test_nan_leaves_weights_average_and_optimizer_as_they_were(made, monkeypatch
 
     monkeypatch.setattr(DiffusionModule, "_refusal", remember)
     trainer = Trainer(
-        accelerator="cpu", max_steps=8, max_epochs=-1, logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
-    )  # fmt: skip
+        accelerator="cpu",
+        max_steps=8,
+        max_epochs=-1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
     unpack = lambda packed: packed.float() / 127.5 - 1
     with calm_lightning(), pytest.raises(NonFinite):
         trainer.fit(module, datamodule=DataModule(data, unpack, 0))

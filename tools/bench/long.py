@@ -35,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # run as a script
 from mmdiff import counter
 from mmdiff.errors import UserError
 from mmdiff.generation.model import overlap_of
+from mmdiff.generation.windows import starts
 from mmdiff.metrics import motion
 from mmdiff.metrics.intervals import Figure, bootstrap
 from mmdiff.modalities import Video, modality_of
@@ -86,7 +87,7 @@ def draw(run: Path, modality: Video, words: Sequence[str]) -> Drawn:
 
 def seams(length: int, window: int, overlap: int) -> list[int]:
     """The first frame that each window but the first makes."""
-    return list(range(window, length, window - overlap))
+    return [start + overlap for start in starts(length, window, overlap)[1:]]
 
 
 def strangers(clips: Tensor, at: Sequence[int]) -> Tensor:

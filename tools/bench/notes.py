@@ -23,7 +23,7 @@ import argparse
 import random
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,7 +152,8 @@ class Classifier:
             loss.backward()
             return loss
 
-        solver.step(closure)  # type: ignore[no-untyped-call]  # torch gives LBFGS no types
+        step: Callable[[Callable[[], Tensor]], Tensor] = solver.step
+        step(closure)
         return cls(classes, mean, std, weight.detach())
 
     def right(self, waves: Sequence[Wave], names: Sequence[str]) -> Figure:

