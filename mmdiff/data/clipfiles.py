@@ -57,7 +57,9 @@ class _Kind(NamedTuple):
 
 
 # No frame waits for a later one (bf 0): then no edit list is needed, which some players get wrong.
-_H264 = {"crf": "12", "preset": "medium", "bf": "0", "threads": "1"}
+# Left to choose by processor, x264 gives some clips other bytes from run to run.
+STEADY = {"x264-params": "cpu-independent=1"}
+_H264 = {"crf": "12", "preset": "medium", "bf": "0", "threads": "1", **STEADY}
 _VP9 = {"crf": "16", "b": "0", "deadline": "good", "cpu-used": "2", "row-mt": "0", "threads": "1"}
 FILMS = {
     ".mp4": _Kind("mp4", "libx264", _H264, even=True),

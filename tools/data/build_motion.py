@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from jaxtyping import UInt8
 from PIL import Image
 
+from mmdiff.data.clipfiles import STEADY
 from mmdiff.errors import UserError
 from tools.data import folder as folders
 from tools.data.concepts import CREDIT, Concept, concept_id, fluent_licence, on_white, open_concepts
@@ -55,8 +56,7 @@ LARGEST = 256  # pixels of a side of the sources
 FEWEST = 16  # frames
 USUAL = 42  # milliseconds for which a frame is shown that does not say
 SKIN_TONE = re.compile("1f3f[b-f]")
-# Left to choose by processor, x264 gives one clip in ten other bytes from run to run
-CODING = {"crf": "16", "preset": "slow", "x264-params": "cpu-independent=1"}
+CODING = {"crf": "16", "preset": "slow", **STEADY}
 BT601, LIMITED = 6, 1  # ITU-T H.273: primaries, transfer and matrix; and the range 16 to 235
 
 Picture = UInt8[np.ndarray, "h w 3"]
