@@ -19,12 +19,13 @@ from mmdiff.diffusion.level import NoiseLevel
 
 HISTORY = 3  # past predictions kept: enough for a third-order corrector and fourth-order extrapolation
 REGISTERS = 4 + HISTORY
-EVERY = tuple(range(REGISTERS))
-FRESH = EVERY[-1]  # the column of noise
+FRESH = REGISTERS - 1  # the column of noise
+EVERY = (tuple(range(REGISTERS)),) * 3
 # the registers as unit vectors: a linear form such as 0.5 * X + 0.5 * X0 is a row of a program
 X, SAVED, *PAST, X0, NOISE = torch.eye(REGISTERS, dtype=torch.float64)
 
 Rows = Float[Tensor, "b 3 registers"]
+Used = tuple[tuple[int, ...], ...]  # the registers that each row reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,30 +63,29 @@ class State(NamedTuple):
 
     x: Float[Tensor, "b *axes"]
     saved: Float[Tensor, "b *axes"]
-    history: Float[Tensor, "b history *axes"]  # newest first
+    newest: Float[Tensor, "b *axes"]  # of the history
+    older: Float[Tensor, "b *axes"]
+    oldest: Float[Tensor, "b *axes"]
 
 
 def start(program: Program, noise: Float[Tensor, "b *axes"], x0: Tensor | None = None) -> State:
     """The state before the first call, from standard normal noise with ``x0`` in it where that is known."""
     zero, first = torch.zeros_like(noise), program.levels.at(0)
-    return State(first.mix(zero if x0 is None else x0, noise), zero, torch.stack([zero] * HISTORY, 1))
+    return State(first.mix(zero if x0 is None else x0, noise), *[zero] * (1 + HISTORY))
 
 
-def step(state: State, x0: Tensor, noise: Tensor, rows: Rows, used: Iterable[int] = EVERY) -> State:
+def step(state: State, x0: Tensor, noise: Tensor, rows: Rows, used: Used = EVERY) -> State:
     """The state after the call that gave ``x0``; ``noise`` is standard normal, or zeros where none is needed.
 
     Elementwise products and sums in a fixed order, each rounded once, so that a sample's bits do not
-    depend on its batch mates.  Columns beside ``used`` are zero.  Nothing else updates ``x``.
+    depend on its batch mates.  What ``rows`` hold beside ``used`` is zero.  Nothing else updates ``x``.
     """
-    registers = (state.x, state.saved, *state.history.unbind(1), x0, noise)
-    factors = rows.to(x0)[(...,) + (None,) * (x0.ndim - 1)]
-    new = reduce(torch.add, (factors[:, :, i] * registers[i][:, None] for i in used))  # three rows at once
-    return State(new[:, 0], new[:, 1], torch.cat([new[:, 2:], state.history[:, :-1]], 1))
-
-
-def uses(program: Program, call: int) -> tuple[int, ...]:
-    """The registers that the step after this call reads, x among them."""
-    return tuple(i for i in EVERY if i == 0 or program.matrix[call, :, i].any())
+    registers, factors = (*state, x0, noise), rows.to(x0)[(...,) + (None,) * (x0.ndim - 1)]
+    x, saved, newest = (
+        reduce(torch.add, [factors[:, row, i] * registers[i] for i in columns] or [torch.zeros_like(x0)])
+        for row, columns in enumerate(used)
+    )
+    return State(x, saved, newest, state.newest, state.older)
 
 
 def stack(calls: Iterable[tuple[NoiseLevel, Tensor]]) -> tuple[NoiseLevel, Rows]:
@@ -115,11 +115,11 @@ def run(
     """
     state = start(program, noise)
     for call in range(program.calls):
-        used = uses(program, call)
-        if FRESH in used and draw is None:
+        noisy = program.matrix[call, :, FRESH].any()
+        if noisy and draw is None:
             raise ValueError("program adds noise; expected draw")
-        fresh = draw(call) if FRESH in used and draw else torch.zeros_like(noise)
+        fresh = draw(call) if noisy and draw else torch.zeros_like(noise)
         x0 = denoise(state.x, program.levels.at(call).expand(len(noise)))
         rows = program.matrix[call].expand(len(noise), -1, -1)
-        state = step(state, x0, fresh, rows, used)
+        state = step(state, x0, fresh, rows)
     return state.x

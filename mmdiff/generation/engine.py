@@ -17,9 +17,9 @@ from torch import Tensor
 
 from mmdiff.conditions import Value
 from mmdiff.diffusion.guidance import Guidance
-from mmdiff.diffusion.programs import REGISTERS, Program, State, join, split, step
+from mmdiff.diffusion.programs import Program, State, join, split, step
 from mmdiff.errors import UserError
-from mmdiff.generation.flight import LEVEL, Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
+from mmdiff.generation.flight import Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
 from mmdiff.generation.model import Model
 from mmdiff.generation.request import Finished, Progress, Request
 from mmdiff.nets import Condition, Given
@@ -129,10 +129,10 @@ class Engine:
         queue = self._queues[shape]
         with torch.inference_mode():
             batch = self._batch(shape, fitting(queue, self.rows, LOOKAHEAD * self.rows))
-            table = next(batch.ahead)
-            x0 = self._estimate(batch, table[:, :LEVEL])
-            rows = table[:, LEVEL:].reshape(-1, 3, REGISTERS)
-            batch.state = step(batch.state, x0, self._noise(batch), rows, batch.used)
+            call = next(batch.ahead)
+            x0 = self._estimate(batch, call.level)
+            noise = self._noise(batch) if call.noisy else batch.silence
+            batch.state = step(batch.state, x0, noise, call.rows, call.used)
         for flight in batch.flights:
             flight.call += 1
         landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
@@ -237,13 +237,10 @@ class Engine:
 
     def _noise(self, batch: Batch) -> Tensor:
         """Fresh noise for the samples whose step needs it, zeros for the others."""
-        noisy = [place for place, flight in enumerate(batch.flights) if flight.noisy]
-        if not noisy:
-            return batch.silence
         noise = torch.zeros_like(batch.silence, device="cpu")
-        for place in noisy:
-            flight = batch.flights[place]
-            noise[place] = flight.request.noise(flight.call)
+        for place, flight in enumerate(batch.flights):
+            if flight.noisy:
+                noise[place] = flight.request.noise(flight.call)
         return noise.to(self.device)
 
 

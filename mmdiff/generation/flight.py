@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from mmdiff.diffusion.denoiser import Denoiser
 from mmdiff.diffusion.guidance import Guidance
-from mmdiff.diffusion.programs import FRESH, Program, State, uses
+from mmdiff.diffusion.programs import FRESH, REGISTERS, Program, Rows, State, Used
 from mmdiff.generation.request import Request, first_state
 from mmdiff.nets import Condition
 
@@ -25,14 +26,14 @@ class Plan:
     Attributes:
         table: the denoiser's coefficients and the rows of the step of each call, float64.
         rows: 2 where guidance needs the branch without condition, else 1.
-        used: the registers that the step reads.
+        used: the registers that each row of the step reads.
     """
 
     program: Program
     guidance: Guidance
     table: Float[Tensor, "calls columns"]
     rows: tuple[int, ...]
-    used: tuple[tuple[int, ...], ...]
+    used: tuple[Used, ...]
 
 
 def unroll(program: Program, guidance: Guidance, denoiser: Denoiser) -> Plan:
@@ -45,6 +46,16 @@ def unroll(program: Program, guidance: Guidance, denoiser: Denoiser) -> Plan:
         raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
     rows = tuple(len(found) for found in branches)
     return Plan(program, guidance, table, rows, tuple(uses(program, call) for call in calls))
+
+
+def uses(program: Program, call: int) -> Used:
+    """The registers that each row of the step after this call reads."""
+    return tuple(tuple(row.nonzero().flatten().tolist()) for row in program.matrix[call])
+
+
+def noisy(used: Used) -> bool:
+    """Whether a step adds noise."""
+    return any(FRESH in columns for columns in used)
 
 
 @dataclass(eq=False)
@@ -64,7 +75,7 @@ class Flight:
     @property
     def noisy(self) -> bool:
         """Whether the step after the next call adds noise."""
-        return FRESH in self.plan.used[self.call]
+        return noisy(self.plan.used[self.call])
 
     @property
     def landed(self) -> bool:
@@ -80,6 +91,22 @@ class Flight:
         return first_state(self.request) if self.state is None else self.state
 
 
+class Call(NamedTuple):
+    """What a call needs of the samples' plans.
+
+    Attributes:
+        level: what the denoiser needs of the level of each.
+        rows: of the step of each.
+        used: the registers that each row of any of them reads.
+        noisy: whether the step of any of them adds noise.
+    """
+
+    level: Float[Tensor, "b 4"]
+    rows: Rows
+    used: Used
+    noisy: bool
+
+
 Chosen = list[tuple[Flight, int]]  # flights and the rows of their next call, in order of arrival
 
 
@@ -93,7 +120,7 @@ class Batch:
         alike: ranges of guided samples that are at one call of one plan.
         spare: rows of the network call that no sample needs.
         condition: of each row.
-        ahead: for each coming call the part of ``table`` that belongs to the samples.
+        ahead: the coming calls, until one of the samples lands.
         silence: the noise of a step that adds none: zeros like the samples.
     """
 
@@ -102,7 +129,7 @@ class Batch:
     alike: list[tuple[int, int]]
     spare: int
     condition: Condition
-    ahead: Iterator[Tensor]
+    ahead: Iterator[Call]
     state: State
     silence: Tensor
 
@@ -110,11 +137,6 @@ class Batch:
     def pairs(self) -> int:
         """How many samples are guided; they are the first ones."""
         return self.alike[-1][1] if self.alike else 0
-
-    @property
-    def used(self) -> list[int]:
-        """The registers that the next step of any sample reads."""
-        return sorted({register for flight in self.flights for register in flight.plan.used[flight.call]})
 
     def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
         """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
@@ -134,11 +156,20 @@ def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
     return flights + [flight for flight, rows in chosen if rows == 1], list(pairwise(bounds))
 
 
-def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Float[Tensor, "b columns"]]:
-    """The tables of flights, float32, call by call, until the first one lands: they advance in step."""
+def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Call]:
+    """The calls of flights until the first one lands: they advance in step."""
     calls = min(flight.left for flight in flights)
     tables = [flight.plan.table[flight.call : flight.call + calls] for flight in flights]
-    return iter(torch.stack(tables, 1).to(device, torch.float32).unbind(0))
+    table = torch.stack(tables, 1).to(device, torch.float32)
+    levels, rows = table[..., :LEVEL], table[..., LEVEL:].unflatten(-1, (3, REGISTERS))
+    for call in range(calls):
+        used = _union({flight.plan.used[flight.call] for flight in flights})
+        yield Call(levels[call], rows[call], used, noisy(used))
+
+
+def _union(every: set[Used]) -> Used:
+    """The registers that each row of some steps reads."""
+    return tuple(tuple(sorted(set().union(*rows))) for rows in zip(*every, strict=True))
 
 
 def fitting(queue: Sequence[Flight], room: int, lookahead: int) -> Chosen:

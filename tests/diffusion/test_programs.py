@@ -23,7 +23,6 @@ from mmdiff.diffusion.programs import (
     stack,
     start,
     step,
-    uses,
 )
 from mmdiff.diffusion.samplers import SAMPLERS
 from mmdiff.diffusion.schedules import Cosine, Edm, RectifiedFlow, Shifted
@@ -100,9 +99,9 @@ def test_programs_survive_json_exactly(name: str) -> None:
 def random_step(b: int) -> tuple[State, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     x, saved, x0, noise = torch.randn(4, b, 3, 17, generator=generator)
-    history = torch.randn(b, HISTORY, 3, 17, generator=generator)
+    history = torch.randn(HISTORY, b, 3, 17, generator=generator)
     rows = torch.randn(b, 3, REGISTERS, dtype=torch.float64, generator=generator)
-    return State(x, saved, history), x0, noise, rows
+    return State(x, saved, *history), x0, noise, rows
 
 
 def take(state: State, index: Tensor) -> State:
@@ -131,15 +130,14 @@ def test_a_nan_neighbour_changes_nothing() -> None:
 
 def test_a_step_is_the_matrix_applied_to_the_registers() -> None:
     state, x0, noise, rows = random_step(2)
-    registers = torch.cat(
-        [state.x[:, None], state.saved[:, None], state.history, x0[:, None], noise[:, None]], 1
-    )
+    registers = torch.stack([*state, x0, noise], 1)
     new_x, new_saved, newest = torch.einsum("brc,bc...->rb...", rows, registers.double())
     after = step(state, x0, noise, rows)
     torch.testing.assert_close(after.x.double(), new_x, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(after.saved.double(), new_saved, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(after.history[:, 0].double(), newest, rtol=1e-5, atol=1e-5)
-    assert torch.equal(after.history[:, 1:], state.history[:, :-1])
+    torch.testing.assert_close(after.newest.double(), newest, rtol=1e-5, atol=1e-5)
+    assert torch.equal(after.older, state.newest)
+    assert torch.equal(after.oldest, state.older)
     assert after.x.dtype == torch.float32
 
 
@@ -153,9 +151,8 @@ def test_start_is_noise_at_the_first_level() -> None:
     program = SAMPLERS["ddim"](grids.karras(Edm(), 3))
     state = start(program, torch.ones(2, 3))
     torch.testing.assert_close(state.x, torch.full((2, 3), 80.0))
-    assert state.history.shape == (2, HISTORY, 3)
-    assert not state.saved.any()
-    assert not state.history.any()
+    assert [register.shape for register in state[1:]] == [(2, 3)] * (1 + HISTORY)
+    assert not any(register.any() for register in state[1:])
 
 
 def test_a_program_must_be_finite_and_fit() -> None:
@@ -169,7 +166,7 @@ def test_a_program_must_be_finite_and_fit() -> None:
 
 def test_noise_is_asked_for_where_it_is_used() -> None:
     program = SAMPLERS["ddpm"](grids.uniform(RectifiedFlow(), 3))
-    assert [FRESH in uses(program, call) for call in range(3)] == [True, True, False]
+    assert program.matrix[:, :, FRESH].any(1).tolist() == [True, True, False]
     with pytest.raises(ValueError, match="program adds noise; expected draw"):
         run(program, denoise, draw(0, -1))
 
