@@ -42,7 +42,8 @@ class Denoiser(nn.Module):
 
     def estimate(self, x: Samples, known: Tensor, condition: Any = None, valid: Mask = None) -> Samples:
         """``forward`` at levels whose coefficients are known already."""
-        return spread(known[:, 2], x) * x + spread(known[:, 3], x) * self.predict(x, known, condition, valid)
+        scale, _, skip, out = known.to(x)[(...,) + (None,) * (x.ndim - 1)].unbind(1)
+        return skip * x + out * self.predict(scale * x, known, condition, valid)
 
     def loss(
         self,
@@ -60,14 +61,13 @@ class Denoiser(nn.Module):
         """
         (p, q), known = self.mixture(level), self.coefficients(level)
         factor = torch.where(level.sigma > 0, weight(level) * known[:, 3] ** 2, 0.0).to(x0)
-        predicted = self.predict(level.mix(x0, eps), known, condition, valid)
+        predicted = self.predict(spread(known[:, 0], x0) * level.mix(x0, eps), known, condition, valid)
         square = (predicted - spread(p, x0) * x0 - spread(q, x0) * eps).square()
         held = torch.ones_like(square) if counts is None else counts.expand_as(square)
         return factor * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
 
     def predict(self, x: Tensor, known: Tensor, condition: Any, valid: Mask = None) -> Tensor:
-        x, angle = x * spread(known[:, 0], x), known[:, 1].float()
-        return self.net(x, angle, condition, valid).to(x.dtype)
+        return self.net(x, known[:, 1].float(), condition, valid).to(x.dtype)
 
     def mixture(self, level: NoiseLevel) -> Pair:
         """``(p, q)``: what F holds of x0 and of eps."""

@@ -3,17 +3,23 @@
 | data        | tensor      | axes that a net runs along | what it works on |
 |-------------|-------------|----------------------------|------------------|
 | image       | b c h w     | (2, 3)                     | b c h w          |
-| spectrogram | b k l       | (2,)                       | b k l            |
+| spectrogram | b k l       | (2,)                       | b k 1 l          |
 | video       | b c f h w   | (3, 4), and 2 in time      | (b f) c h w      |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-POOL: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+
+def raised(x: Tensor) -> Tensor:
+    """A series as a map one row high, ``[b c l] -> [b c 1 l]``, channels last.
+
+    The library convolves such a map two to four times as fast as the series.
+    """
+    return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 def framed(x: Tensor) -> Tensor:
@@ -45,14 +51,14 @@ def unpatchify(x: Tensor, patch: int, axes: Sequence[int]) -> Tensor:
     return x
 
 
-def shrink(x: Tensor) -> Tensor:
-    """Halves every axis of ``x [b c *axes]`` by the mean of two neighbours."""
-    return POOL[x.ndim - 2](x, 2)
+def shrink(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Halves ``axes`` of a map by the mean of two neighbours."""
+    return F.avg_pool2d(x, [1 + (axis in axes) for axis in (2, 3)])
 
 
-def grow(x: Tensor) -> Tensor:
-    """Doubles every axis of ``x [b c *axes]`` by repetition."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+def grow(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """Doubles ``axes`` of a map by repetition."""
+    return F.interpolate(x, scale_factor=[1.0 + (axis in axes) for axis in (2, 3)], mode="nearest")
 
 
 def pad_to(x: Tensor, multiple: int, axes: Sequence[int]) -> Tensor:
@@ -85,6 +91,6 @@ def inside(x: Tensor, sizes: Sequence[int], patch: int, axes: Sequence[int]) -> 
     return mask
 
 
-def coarser(mask: Tensor) -> Tensor:
-    """Halves every axis of a mask ``[b 1 *axes]``; a coarse position counts when any of its parts does."""
-    return (shrink(mask) > 0).to(mask.dtype)
+def coarser(mask: Tensor, axes: Sequence[int]) -> Tensor:
+    """Halves ``axes`` of a mask ``[b 1 h w]``; a coarse position counts when any of its parts does."""
+    return (shrink(mask, axes) > 0).to(mask.dtype)

@@ -1,4 +1,4 @@
-"""Convolutions of any rank, and a faster way to their weight gradient on small maps."""
+"""Convolutions of maps along one or both axes, and a faster way to their weight gradient on small maps."""
 
 import math
 from typing import Any
@@ -8,12 +8,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 SMALL = 64  # pixels of a map up to which the weight gradient is faster as one matrix product; not of series
 
 
 class Conv(nn.Module):
-    """A convolution without bias, ``size`` positions wide (odd), that keeps the size of its input."""
+    """A convolution without bias, ``size`` positions wide (odd), that keeps the size of its input.
+
+    Its weights have an axis for each of the ``rank`` axes that it runs along, the last ones of a map.  One
+    position wide it takes any axes.
+    """
 
     def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3) -> None:
         super().__init__()
@@ -24,14 +27,15 @@ class Conv(nn.Module):
     def forward(self, x: Float[Tensor, "b c *axes"]) -> Float[Tensor, "b e *axes"]:
         if self.weight[0, 0].numel() == 1:
             return F.linear(x.movedim(1, -1), self.weight.flatten(1)).movedim(-1, 1)
-        if x.device.type == "cpu" and x.ndim > 3 and x[0, 0].numel() <= SMALL:
+        if x.device.type == "cpu" and self.weight.ndim > 3 and x[0, 0].numel() <= SMALL:
             small: Tensor = SmallMap.apply(x, self.weight.to(x.dtype))
             return small
         return convolve(x, self.weight)
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    return CONVOLVE[x.ndim - 2](x, weight, padding=weight.shape[-1] // 2)
+    kernel = weight if weight.ndim > 3 else weight.unsqueeze(2)
+    return F.conv2d(x, kernel, padding=[size // 2 for size in kernel.shape[2:]])
 
 
 def neighbourhoods(x: Float[Tensor, "b c *axes"], size: int) -> Float[Tensor, "p q"]:

@@ -50,7 +50,7 @@ class Place(nn.Module):
         self,
         x: Float[Tensor, "b c *axes"],
         embedding: Float[Tensor, "b d"],
-        patterns: Float[Tensor, "#b w *axes"],
+        patterns: Float[Tensor, "#b w *places"],
     ) -> Float[Tensor, "b c *axes"]:
         """``patterns`` are those of ``waves`` or of ``echoes``."""
         flat = patterns.to(embedding.dtype).flatten(2)

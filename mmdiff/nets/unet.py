@@ -21,6 +21,7 @@ from mmdiff.nets.axes import (
     inside,
     pad_to,
     patchify,
+    raised,
     shrink,
     unframed,
     unpatchify,
@@ -92,7 +93,7 @@ class UNet(nn.Module):
             raise ValueError(f"seconds is {seconds}; expected a positive number")
         self.seconds, self.beside = seconds, beside
         rank, emb = len(axes), shape.embedding
-        self.clips, self.axes, self.shape = 2 not in axes, tuple(range(2, 2 + rank)), shape
+        self.clips, self.axes, self.shape = 2 not in axes, tuple(range(4 - rank, 4)), shape
         cells = shape.patch**rank
         widths = [shape.width * m for m in shape.mults]
         levels, deepest = range(len(widths)), len(widths) - 1
@@ -135,6 +136,9 @@ class UNet(nn.Module):
         What stands in the padding changes nothing, comes out as zero, and a padded series as it would alone.
         """
         x = masked(self.joined(x, condition), valid)
+        if x.ndim == 3:
+            held = None if valid is None else raised(valid)
+            return masked(self.through(raised(x), angle, condition, held).squeeze(2), valid)
         if not self.clips:
             return masked(self.through(x, angle, condition, valid), valid)
         frames = x.shape[2]
@@ -147,12 +151,12 @@ class UNet(nn.Module):
 
     def through(
         self,
-        x: Float[Tensor, "b e *axes"],
+        x: Float[Tensor, "b e h w"],
         angle: Float[Tensor, " b"],
         condition: Condition | None,
-        valid: Float[Tensor, "b 1 *axes"] | None,
+        valid: Float[Tensor, "b 1 h w"] | None,
         clips: Clips | None = None,
-    ) -> Float[Tensor, "b c *axes"]:
+    ) -> Float[Tensor, "b c h w"]:
         """The net itself, which sees a clip as pictures that follow each other in the batch."""
         sizes = [x.shape[axis] for axis in self.axes]
         x = patchify(pad_to(x, self.shape.multiple, self.axes), self.shape.patch, self.axes)
@@ -160,7 +164,7 @@ class UNet(nn.Module):
         x = self.first(x)
         skips = []
         for level, context in enumerate(contexts):
-            x = shrink(masked(x, contexts[level - 1].valid)) if level else x
+            x = shrink(masked(x, contexts[level - 1].valid), self.axes) if level else x
             x = self.places[level](x, context.embedding, context.patterns)
             for block in children(self.down[level]):
                 x = block(x, context)
@@ -172,7 +176,7 @@ class UNet(nn.Module):
             for block in children(self.up[level]):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = self.time_up[level](x, context) if clips else x
-            x = grow(self.narrow[level - 1](x)) if level else x
+            x = grow(self.narrow[level - 1](x), self.axes) if level else x
         x = masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid)
         x = self.last(x if self.widen is None else F.silu(self.widen(x)))
         return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
@@ -206,7 +210,7 @@ class UNet(nn.Module):
         embedding, mask = F.silu(embedding), self.mask(x, sizes, valid)
         out = []
         for level in range(len(self.down)):
-            mask = coarser(mask) if level and mask is not None else mask
+            mask = coarser(mask, self.axes) if level and mask is not None else mask
             times, patterns = self.places_of(x, sizes, valid, level)
             out.append(Context(embedding, tokens, seen, mask, patterns, times, clips))
         return out
