@@ -274,13 +274,11 @@ def whole(name: str, value: int, low: int) -> None:
 
 
 def prepare(model: Model, precision: str) -> None:
-    """Makes a model that will only draw fast: no gradients, channels last, weights cast once.
+    """Makes a model that will only draw fast: no gradients, weights cast once.
 
     The weights that become bfloat16 are those that autocast would cast at every call, so no result changes.
     """
     model.eval().requires_grad_(False)
-    if len(model.modality.shape) > 2:
-        model.to(memory_format=torch.channels_last)
     for module in model.denoiser.modules() if precision == "bf16" else ():
         if isinstance(module, nn.Linear | Conv):
             module.to(torch.bfloat16)

@@ -14,15 +14,16 @@ SMALL = 64  # pixels of a map up to which the weight gradient is faster as one m
 class Conv(nn.Module):
     """A convolution without bias, ``size`` positions wide (odd), that keeps the size of its input.
 
-    Its weights have an axis for each of the ``rank`` axes that it runs along, the last ones of a map.  One
+    Its weights have an axis for each of the ``rank`` axes that it runs along, the last ones of a map, and lie
+    channels last in memory: so do then the maps, which the library convolves up to twice as fast.  One
     position wide it takes any axes.
     """
 
     def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, *(size,) * rank))
         bound = 1 / math.sqrt(inputs * size**rank)
-        nn.init.uniform_(self.weight, -bound, bound)
+        weight = torch.empty(outputs, inputs, *(size,) * rank).uniform_(-bound, bound)
+        self.weight = nn.Parameter(weight.movedim(1, -1).contiguous().movedim(-1, 1))  # channels last
 
     def forward(self, x: Float[Tensor, "b c *axes"]) -> Float[Tensor, "b e *axes"]:
         if self.weight[0, 0].numel() == 1:

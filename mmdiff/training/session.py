@@ -86,9 +86,7 @@ def new_model(recipe: Recipe) -> Model:
     """The untrained model of a recipe: its weights are a function of ``training.seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(counter.key(recipe.training.seed, "weights") >> 1)
-        model = build(recipe)
-    # Convolutions in two dimensions are up to twice as fast with channels last; keys and values do not change
-    return model.to(memory_format=torch.channels_last) if len(model.modality.shape) > 2 else model
+        return build(recipe)
 
 
 def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:

@@ -32,7 +32,7 @@ def lively(model: Model, seed: int = 0) -> Model:
         for weight in model.parameters():
             fan = weight[0].numel() if weight.ndim > 1 else 16
             weight.copy_(torch.randn(weight.shape, generator=dice) * fan**-0.5)
-    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return model.eval().requires_grad_(False)
 
 
 def save(model: Model, folder: Path, step: int = 1, recipe: Recipe = RECIPE) -> Path:
