@@ -7,6 +7,7 @@ the idea).
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Sequence
 
@@ -30,12 +31,21 @@ def generator(seed: int, stream: str, *index: int) -> torch.Generator:
     return torch.Generator().manual_seed(key(seed, stream, *index) >> 1)
 
 
-def normal(seed: int, stream: str, *index: int, shape: Sequence[int]) -> Tensor:
+def normal(seed: int, stream: str, *index: int, shape: Sequence[int], shared: float = 0.0) -> Tensor:
     """Returns standard normal noise: float32, contiguous, on the CPU, whatever the caller computes in.
 
     Other dtypes, layouts and devices would give other numbers for the same address, so cast afterwards.
+
+    Args:
+        shared: the share of the variance that is the same along the second axis, the frames of a clip (the
+            mixed noise of Ge et al., 2023, "Preserve Your Own Correlation", arXiv:2305.10474, section 4).
     """
-    return torch.randn(tuple(shape), generator=generator(seed, stream, *index), dtype=torch.float32)
+    own = torch.randn(tuple(shape), generator=generator(seed, stream, *index), dtype=torch.float32)
+    if not shared:
+        return own
+    channels, _, *rest = shape
+    common = normal(seed, f"{stream}, shared", *index, shape=(channels, 1, *rest))
+    return math.sqrt(1 - shared) * own + math.sqrt(shared) * common
 
 
 def permutation(seed: int, stream: str, *index: int, size: int) -> list[int]:

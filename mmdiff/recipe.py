@@ -101,6 +101,7 @@ class Diffusion:
     weight: str = "velocity"
     density: str = "logit_normal"
     sigma_data: Annotated[float, Range(above=0)] = 0.5
+    shared_noise: Share = 0.0  # of clips: the share of the noise's variance that all frames have in common
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +193,9 @@ class Recipe:
                 raise UserError(f"conditions: none can be called {name!r}; expected another plain word")
         for name, spec in self.conditions.items():
             _check(name, spec)
+        if self.diffusion.shared_noise and self.modality != "video":
+            got = f"got {self.diffusion.shared_noise}, expected 0"
+            raise UserError(f"diffusion.shared_noise: {got}: {self.modality} has no frames to share it")
         if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
             raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
         for name in self.sampling.conditions:

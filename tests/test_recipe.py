@@ -56,6 +56,8 @@ CONTENT = plain(Recipe)
 def contents(draw):
     """Every valid recipe's content: each key by its type, and what the keys owe to each other."""
     content = draw(CONTENT)
+    if content["modality"] != "video":
+        content["diffusion"]["shared_noise"] = 0.0
     sampling = content["sampling"]
     low, high = sorted(sampling["interval"] or (0.0, 1.0))
     sampling["interval"] = [low, high] if low < high else None
@@ -139,6 +141,7 @@ def test_text_means_what_the_field_is(tmp_path):
         ("conditions: {style: {}}", 3, "missing key 'conditions.style.kind'"),
         ("sampling: {interval: [1]}", 3, "sampling.interval: got a list, expected a list of 2 values"),
         ("sampling: {interval: [2, 1]}", None, "sampling.interval: got [2.0, 1.0], expected low < high"),
+        ("diffusion: {shared_noise: 0.5}", None, "diffusion.shared_noise: got 0.5, expected 0: image has no"),
         ("sampling: {conditions: {text: a}}", None, "sampling.conditions: unknown condition 'text'"),
         ("sampling: {steps: 1.5}", 3, "sampling.steps: got '1.5', expected a whole number"),
         ("name: a/b", 3, "name: got 'a/b', expected a name without slashes"),

@@ -86,7 +86,8 @@ def draw(
     for index, raw in enumerate(asked):
         bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
         guidance = guidance_of(sampling if raw else bare)
-        requests.append(Request(shape, program, guidance, raw, seed, index))
+        shared = pipeline.recipe.diffusion.shared_noise
+        requests.append(Request(shape, program, guidance, raw, seed, index, shared=shared))
         engine.add(requests[-1])
     total, found = engine.outstanding, dict[Request, Tensor | None]()
     while len(engine):

@@ -179,8 +179,11 @@ class Pipeline:
             bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
             how = bare if asked.nothing else sampling
             guidance = guidance_of(how)
+            shared = self.recipe.diffusion.shared_noise
             for index in indices:
-                request = Request(shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves)
+                request = Request(
+                    shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves, shared
+                )
                 wishes.append(Wish(prompt, conditions, how, request, windows, asked.sha256))
         return wishes
 

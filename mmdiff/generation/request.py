@@ -26,6 +26,7 @@ class Request:
         window: tells the parts of a long sample apart; the first one is drawn as a sample of its length is.
         known: of the sample, from a file or from the window before; None for nothing.
         curves: what runs along with it, as ``Model.curves`` says; None for nothing.
+        shared: the share of the noise's variance that all frames have in common, as in training.
     """
 
     shape: tuple[int, ...]
@@ -37,14 +38,15 @@ class Request:
     window: int = 0
     known: Known | None = None
     curves: Float[Tensor, "e *axes"] | None = None
+    shared: float = 0.0
 
     def first_noise(self) -> Tensor:
         """The noise that the sample starts from: standard normal, float32, on the CPU."""
-        return counter.normal(self.seed, "start", *self._place, shape=self.shape)
+        return counter.normal(self.seed, "start", *self._place, shape=self.shape, shared=self.shared)
 
     def noise(self, call: int) -> Tensor:
         """The fresh noise of the step after a call, addressed and not drawn in sequence."""
-        return counter.normal(self.seed, "step", *self._place, call, shape=self.shape)
+        return counter.normal(self.seed, "step", *self._place, call, shape=self.shape, shared=self.shared)
 
     @property
     def _place(self) -> tuple[int, ...]:

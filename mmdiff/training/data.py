@@ -104,7 +104,8 @@ class Positions(Dataset[Parts]):
         packed, valid = self.window(position)
         if self.recipe.data.flip and counter.uniform(seed, "flip", position) < 0.5:
             packed = packed.flip(-1)
-        eps = counter.normal(seed, "noise", position, shape=self.modality.shape)
+        shared = self.recipe.diffusion.shared_noise
+        eps = counter.normal(seed, "noise", position, shape=self.modality.shape, shared=shared)
         raw = self._raw(self.source.columns(self.place(position)), position)
         ids, present = self.conditions.ids(raw), self.conditions.present(raw)
         given, curves = self.given(position, valid), self.curves(position, packed)

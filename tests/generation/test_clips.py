@@ -38,6 +38,18 @@ def pipeline(request, tmp_path_factory) -> Pipeline:
     return load(run, precision=precision)
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_frames_that_share_all_noise_differ_no_more(tmp_path, sampler):
+    """A new net treats all frames alike, so what differs between them is their noise."""
+    for name, shared in (("own", 0.0), ("common", 1.0)):
+        diffusion = dataclasses.replace(CLIPS.diffusion, shared_noise=shared)
+        recipe = dataclasses.replace(CLIPS, diffusion=diffusion)
+        run = save(build(recipe), tmp_path / name, recipe=recipe)
+        (clip,) = load(run, precision="fp32").sample(sampler=sampler)
+        alike = torch.equal(clip.sample.value, clip.sample.value[:1].expand_as(clip.sample.value))
+        assert alike == bool(shared)
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Noise as a picture of the run's size, as a larger JPEG, and as a clip."""

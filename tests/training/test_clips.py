@@ -82,6 +82,12 @@ def test_a_batch_is_padded_frame_by_frame_and_flipped_left_to_right(made):
     assert module.model.denoiser.net.first.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_frames_share_noise_when_the_recipe_says_so(made):
+    noise = made("diffusion.shared_noise=1")[1][0].eps
+    assert torch.equal(noise, noise[:, :1].expand_as(noise))
+    assert noise.std() > 0.5
+
+
 @torch.no_grad()
 def test_nothing_is_learned_from_padding_nor_of_what_is_known(made):
     module, data = made("training.given=1")
