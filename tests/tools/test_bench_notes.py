@@ -19,6 +19,8 @@ conditions:
   text: {kind: text, tokens: 2}
   instrument: {kind: label}
   pitch: {kind: number, column: midi, low: 40, high: 90}
+  like: {kind: style, column: instrument}
+  envelope: {kind: envelope}
 training: {steps: 1, batch_size: 2, log_every: 1, sample_every: 100, loggers: files, precision: fp32}
 sampling: {steps: 2, n: 1}
 """

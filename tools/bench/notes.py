@@ -48,6 +48,7 @@ from mmdiff.metrics.intervals import Figure, bootstrap, wilson
 from mmdiff.metrics.pitch import Pitch, harmonicity, pitch
 from mmdiff.metrics.sounds import flux_at
 from mmdiff.modalities.audio.picture import spectrogram
+from mmdiff.recipe import REFERENCES
 from tools.bench import command
 from tools.bench.pitch import JUDGES, RATE, SUFFIXES, Wave, decoded, shares
 
@@ -97,8 +98,8 @@ def chosen(notes: Sequence[Note], count: int, seed: int) -> list[Note]:
 
 
 def asks(pipeline: Pipeline, notes: Sequence[Note]) -> list[Ask]:
-    """The conditions of notes, but for texts."""
-    specs = {name: spec for name, spec in pipeline.recipe.conditions.items() if spec.kind != "text"}
+    """The conditions of notes, but for texts and for what another recording would give."""
+    specs = {n: s for n, s in pipeline.recipe.conditions.items() if s.kind not in ("text", *REFERENCES)}
     return [
         ("", {name: str(note.columns[spec.column or name]) for name, spec in specs.items()}) for note in notes
     ]
