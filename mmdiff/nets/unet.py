@@ -117,10 +117,10 @@ class UNet(nn.Module):
         self.middle = blocks([widths[deepest]], deepest)
         self.narrow = nn.ModuleList(Conv(rank, widths[i + 1], widths[i], size=1) for i in levels[:-1])
         self.up = nn.ModuleList(blocks([2 * widths[i]] * shape.blocks, i) for i in levels)
-        # Fewer features than a spectrum has bins make a blend of the common ones: lone partials are given up
-        wide = channels * cells > widths[0]
-        self.widen = Conv(rank, widths[0], 2 * widths[0], size=1) if wide else None
-        self.last = Conv(rank, (1 + wide) * widths[0], channels * cells, size=1 if wide else 3)
+        # Fewer features than channels cannot carry what is noise in each of these to where it is taken away.
+        # So the net also says which share of each channel of its input goes through, as masks of spectra do
+        self.masks = channels * cells > widths[0]
+        self.last = Conv(rank, widths[0], (1 + self.masks) * channels * cells, size=1 if self.masks else 3)
         self.time_down, self.time_up = in_time(), in_time()
         nn.init.zeros_(self.last.weight)
 
@@ -161,7 +161,7 @@ class UNet(nn.Module):
         sizes = [x.shape[axis] for axis in self.axes]
         x = patchify(pad_to(x, self.shape.multiple, self.axes), self.shape.patch, self.axes)
         contexts = self.contexts(x, sizes, angle, condition, valid, clips)
-        x = self.first(x)
+        noisy, x = x, self.first(x)
         skips = []
         for level, context in enumerate(contexts):
             x = shrink(masked(x, contexts[level - 1].valid), self.axes) if level else x
@@ -177,8 +177,10 @@ class UNet(nn.Module):
                 x = block(torch.cat([x, skips.pop()], dim=1), context)
             x = self.time_up[level](x, context) if clips else x
             x = grow(self.narrow[level - 1](x), self.axes) if level else x
-        x = masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid)
-        x = self.last(x if self.widen is None else F.silu(self.widen(x)))
+        x = self.last(masked(F.silu(norm(x, contexts[0].valid)), contexts[0].valid))
+        if self.masks:
+            own, share = x.chunk(2, dim=1)
+            x = torch.addcmul(own, share, noisy[:, : own.shape[1]].to(own.dtype))
         return crop_to(unpatchify(x, self.shape.patch, self.axes), sizes, self.axes)
 
     def joined(self, x: Tensor, condition: Condition | None) -> Tensor:

@@ -158,7 +158,18 @@ def test_attention_equals_the_fused_kernel(seen: Tensor | None) -> None:
 
 
 @torch.no_grad()
-def test_what_a_net_says_of_more_bins_than_features_has_more_freedom_than_features() -> None:
+def test_a_net_of_fewer_features_than_channels_has_a_say_in_each() -> None:
     shape = Shape(patch=1, width=8, mults=(1, 1), blocks=1, attention=())
-    net, x = born(64, (2,), shape), torch.randn(200, 64, 1).double()
-    assert torch.linalg.matrix_rank(net(x, torch.rand(200))[..., 0], rtol=1e-9) == 2 * shape.width
+    net, x = born(64, SERIES, shape), torch.randn(200, 64, 1).double()
+    assert torch.linalg.matrix_rank(net(x, torch.rand(200).double())[..., 0], rtol=1e-9) == 64
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("patch", [1, 2])
+def test_shares_of_the_input_go_through_channel_by_channel(patch: int) -> None:
+    shape = Shape(patch=patch, width=8, mults=(1, 1), blocks=1, attention=())
+    net = UNet(32, SERIES, shape, beside=3).double()
+    x, own, share = torch.randn(3, 2, 32, 4).double()
+    said = [patchify(part, patch, SERIES).unsqueeze(2) for part in (own, share)]
+    net.last.register_forward_hook(lambda module, inputs, output: torch.cat(said, 1))
+    assert_close(net(x, torch.rand(2).double()), own + share * x)
