@@ -17,10 +17,14 @@ class Conv(nn.Module):
     Its weights have an axis for each of the ``rank`` axes that it runs along, the last ones of a map, and lie
     channels last in memory: so do then the maps, which the library convolves up to twice as fast.  One
     position wide it takes any axes.
+
+    Args:
+        axis: of the map, which a convolution along one axis runs along.
     """
 
-    def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3) -> None:
+    def __init__(self, rank: int, inputs: int, outputs: int, size: int = 3, axis: int = 3) -> None:
         super().__init__()
+        self.axis = axis
         bound = 1 / math.sqrt(inputs * size**rank)
         weight = torch.empty(outputs, inputs, *(size,) * rank).uniform_(-bound, bound)
         self.weight = nn.Parameter(weight.movedim(1, -1).contiguous().movedim(-1, 1))  # channels last
@@ -31,11 +35,18 @@ class Conv(nn.Module):
         if x.device.type == "cpu" and self.weight.ndim > 3 and x[0, 0].numel() <= SMALL:
             small: Tensor = SmallMap.apply(x, self.weight.to(x.dtype))
             return small
-        return convolve(x, self.weight)
+        return convolve(x, self.kernel)
+
+    @property
+    def kernel(self) -> Tensor:
+        """The weights with all axes of a map."""
+        if self.weight.ndim > 3:
+            return self.weight
+        # For a tall kernel that lies channels last the library's plain convolution refuses to give a gradient
+        return self.weight.unsqueeze(2) if self.axis == 3 else self.weight.contiguous().unsqueeze(3)
 
 
-def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    kernel = weight if weight.ndim > 3 else weight.unsqueeze(2)
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
     return F.conv2d(x, kernel, padding=[size // 2 for size in kernel.shape[2:]])
 
 

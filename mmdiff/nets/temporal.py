@@ -10,19 +10,47 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmdiff.nets.attention import Attention
-from mmdiff.nets.blocks import Clips, Context, norm
+from mmdiff.nets.axes import crop_to, grow, pad_to, shrink
+from mmdiff.nets.blocks import Clips, Context, masked, norm
+from mmdiff.nets.conv import Conv
+from mmdiff.nets.embed import echoes, pattern_count
+
+PLACES = (2, 3)  # axes of the maps
+
+
+class Moment(nn.Module):
+    """Tells the frames of clips how far they are from the first and from the last; zero at birth.
+
+    What moves is in another place each time. Without this a layer finds out when a frame is only from its
+    neighbours along time, and a caption that says where things go takes many times longer to learn.
+    """
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.shares = nn.Linear(pattern_count(1, timed=True), embedding, bias=False)
+        nn.init.zeros_(self.shares.weight)
+
+    def forward(self, clips: Clips, rows: int) -> Float[Tensor, "bf d"]:
+        """A vector for each of ``rows`` frames."""
+        assert clips.clock is not None, "frames that follow each other in time say when"
+        count, last = rows // clips.frames, clips.clock[-1:]
+        if clips.held is not None:
+            last = clips.clock[clips.held.sum(1) - 1]
+        times = echoes(clips.clock, last).transpose(1, 2).to(self.shares.weight)
+        return moved(self.shares(times).expand(count, -1, -1), clips).flatten(0, 1)
 
 
 class Temporal(nn.Module):
-    """A convolution over three frames and attention over all, at each place by itself, added to the input.
+    """A convolution over three frames at each place and attention over all at every two by two, both added.
 
     Positions are in seconds, so frame rates may mix.  Where a sample does not move, because its frames are
-    pictures that have nothing to do with each other, both do nothing.
+    pictures that have nothing to do with each other, both do nothing.  Attention at every single place took
+    as long as all spatial layers together, and what moves leaves its place anyway.
     """
 
     def __init__(self, width: int, embedding: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(3 * width, width, bias=False)
+        self.enter = Conv(1, width, width, axis=2)
         self.modulate = nn.Linear(embedding, 2 * width)
         self.leave = nn.Linear(width, width, bias=False)
         self.attention = Attention(width)
@@ -32,32 +60,41 @@ class Temporal(nn.Module):
     def forward(self, x: Float[Tensor, "bf c h w"], context: Context) -> Float[Tensor, "bf c h w"]:
         clips = context.clips
         assert clips is not None, "a net of clips says how rows are frames"
-        x = x.unflatten(0, (-1, clips.frames)).permute(0, 1, 3, 4, 2)
-        moves = 1.0 if clips.moving is None else clips.moving.to(x.dtype).reshape(-1, 1, 1, 1, 1)
+        x = x.unflatten(0, (-1, clips.frames)).movedim(2, -1)
         scale, shift = self.modulate(context.embedding).reshape(*x.shape[:2], 1, 1, -1).chunk(2, dim=-1)
-        mixed = self.enter(around(normed(x, clips)))
-        x = x + moves * self.leave(F.silu(torch.addcmul(shift, mixed, 1 + scale)))
-        x = x + moves * self.attend(normed(x, clips), clips)
-        return x.permute(0, 1, 4, 2, 3).flatten(0, 1)
+        mixed = self.enter(normed(x, context).flatten(2, 3).movedim(-1, 1))
+        mixed = mixed.movedim(1, -1).unflatten(2, x.shape[2:4])
+        x = x + moved(self.leave(F.silu(torch.addcmul(shift, mixed, 1 + scale))), clips)
+        x = x + moved(self.attend(normed(x, context), context), clips)
+        return x.movedim(-1, 2).flatten(0, 1)
 
-    def attend(self, x: Float[Tensor, "b f h w c"], clips: Clips) -> Float[Tensor, "b f h w c"]:
-        """Attention at each place along its frames."""
-        b, _, h, w, _ = x.shape
-        mask = None if clips.held is None else clips.held.repeat_interleave(h * w, 0)[:, None, None]
-        series = x.permute(0, 2, 3, 4, 1).flatten(0, 2)
-        mixed = self.attention(series, mask=mask, times=clips.clock)
-        return mixed.unflatten(0, (b, h, w)).permute(0, 4, 1, 2, 3)
+    def attend(self, x: Float[Tensor, "b f h w c"], context: Context) -> Float[Tensor, "b f h w c"]:
+        """Attention of the means of two by two places along their frames."""
+        clips = context.clips
+        assert clips is not None
+        maps = pad_to(masked(x.flatten(0, 1).movedim(-1, 1), context.valid), 2, PLACES)
+        means = shrink(maps, PLACES).unflatten(0, x.shape[:2])
+        series = means.permute(0, 3, 4, 2, 1)
+        each = series.shape[1] * series.shape[2]
+        mask = None if clips.held is None else clips.held.repeat_interleave(each, 0)[:, None, None]
+        mixed = self.attention(series.flatten(0, 2), mask=mask, times=clips.clock)
+        found = grow(mixed.unflatten(0, series.shape[:3]).permute(0, 4, 3, 1, 2).flatten(0, 1), PLACES)
+        return crop_to(found, x.shape[2:4], PLACES).movedim(1, -1).unflatten(0, x.shape[:2])
 
 
-def normed(x: Float[Tensor, "b f h w c"], clips: Clips) -> Float[Tensor, "b f h w c"]:
-    """One mean and one variance a clip; frames that are padding are zero."""
-    if clips.held is None:
+def moved(x: Float[Tensor, "b f *axes"], clips: Clips) -> Float[Tensor, "b f *axes"]:
+    """Zero for samples that do not move."""
+    return x if clips.moving is None else x * clips.moving.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def normed(x: Float[Tensor, "b f h w c"], context: Context) -> Float[Tensor, "b f h w c"]:
+    """One mean and one variance a clip, of what holds data; frames that are padding are zero."""
+    held = None if context.clips is None else context.clips.held
+    if held is None and context.valid is None:
         return F.layer_norm(x, x.shape[1:])
-    held = clips.held[:, None, :, None, None].to(x.dtype)
-    return (norm(x.movedim(-1, 1), held) * held).movedim(1, -1)
-
-
-def around(x: Float[Tensor, "b f h w c"]) -> Float[Tensor, "b f h w c3"]:
-    """Each frame between the one before and the one after it, zeros beyond the ends."""
-    padded = F.pad(x, (0, 0, 0, 0, 0, 0, 1, 1))
-    return torch.cat([padded[:, :-2], x, padded[:, 2:]], dim=-1)
+    inside = (
+        torch.ones_like(x[:1, :, :1, :1, :1]) if held is None else held[:, :, None, None, None].to(x.dtype)
+    )
+    if context.valid is not None:
+        inside = inside * context.valid[:, 0, :, :, None].to(x.dtype)
+    return (norm(x.movedim(-1, 1), inside.movedim(-1, 1)) * inside.movedim(-1, 1)).movedim(1, -1)

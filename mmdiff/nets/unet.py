@@ -1,4 +1,4 @@
-"""One U-Net for every rank: images, spectrograms and, with temporal layers, video.
+"""One U-Net for series, pictures and, with layers along time, clips.
 
 Shape of the net: patches become channels, each level halves the resolution, the way up meets the way down in
 a concatenation per level.  Sizes that do not divide are padded inside, masked and cropped.
@@ -30,7 +30,7 @@ from mmdiff.nets.blocks import Block, Clips, Context, masked, norm
 from mmdiff.nets.condition import Condition
 from mmdiff.nets.conv import Conv
 from mmdiff.nets.embed import Angle, Place, echoes, pattern_count, waves
-from mmdiff.nets.temporal import Temporal
+from mmdiff.nets.temporal import Moment, Temporal
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class UNet(nn.Module):
 
     Args:
         channels: of the sample.
-        axes: the axes of ``[b c *axes]`` that convolutions and attention run along: all, or those of the
-            frames of clips, (3, 4), which then have layers along time too.
+        axes: the axes of ``[b c *axes]`` that convolutions and attention run along: (2,) of series, (2, 3) of
+            pictures, or (3, 4), those of the frames of clips, which then have layers along time too.
         shape: dimensions of the net.
         vector: width of ``Condition.vector``; 0 for a net without condition.
         tokens: width of ``Condition.tokens``; 0 for none.
@@ -87,6 +87,8 @@ class UNet(nn.Module):
         beside: int = 0,
     ) -> None:
         super().__init__()
+        if tuple(axes) not in {(2,), (2, 3), (3, 4)}:
+            raise ValueError(f"axes are {axes}; expected (2,), (2, 3) or, of clips, (3, 4)")
         if seconds is not None and tuple(axes) == (2, 3):
             raise ValueError(f"seconds is {seconds} of pictures; expected it for series and clips alone")
         if seconds is not None and not 0 < seconds < math.inf:
@@ -108,6 +110,7 @@ class UNet(nn.Module):
         self.angle = Angle(shape.width)
         self.embed = nn.Sequential(nn.Linear(shape.width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.vector = nn.Linear(vector, emb, bias=False) if vector else None
+        self.time_moment = Moment(emb) if self.clips and seconds is not None else None
         self.first = Conv(rank, (channels + beside) * cells, widths[0])
         patterns = pattern_count(rank, seconds is not None and not self.clips)
         self.places = nn.ModuleList(Place(patterns, widths[max(i - 1, 0)], emb) for i in levels)
@@ -209,6 +212,8 @@ class UNet(nn.Module):
             embedding = embedding + self.vector(condition.vector)
         if condition is not None and condition.tokens.shape[1]:
             tokens, seen = condition.tokens, condition.mask
+        if self.time_moment is not None and clips is not None:
+            embedding = embedding + self.time_moment(clips, len(x))
         embedding, mask = F.silu(embedding), self.mask(x, sizes, valid)
         out = []
         for level in range(len(self.down)):

@@ -6,6 +6,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mmdiff.nets import Condition, Shape, UNet
+from mmdiff.nets.blocks import Clips, Context
+from mmdiff.nets.temporal import Moment, Temporal
 
 SHAPE = Shape(patch=2, width=32, mults=(1, 2), blocks=1, attention=(1,))
 FRAMES = 5
@@ -73,6 +75,27 @@ def test_any_number_of_frames(frames):
     assert clip_net()(x, angle, condition).shape == x.shape
 
 
+@pytest.mark.parametrize("size", [(2, 2), (5, 7), (12, 4)])
+def test_any_size(size):
+    _, angle, condition = drawn()
+    x = torch.randn(2, 3, FRAMES, *size).double()
+    out = clip_net()(x, angle, condition)
+    assert out.shape == x.shape
+    assert out.isfinite().all()
+
+
+def test_frames_know_how_far_they_are_from_both_ends_unless_they_are_pictures():
+    clock, held = torch.arange(4) / 8, torch.tensor([[True] * 4, [True, True, False, False], [True] * 4])
+    moment, clips = Moment(6), Clips(4, clock, held, torch.tensor([True, True, False]))
+    assert not moment(clips, 12).any()
+    torch.nn.init.normal_(moment.shares.weight)
+    long, short, still = moment(clips, 12).unflatten(0, (3, 4))
+    assert torch.pdist(long).min() > 0.1
+    assert not still.any()
+    assert_close(short[:2], moment(Clips(2, clock[:2], None, None), 2))
+    assert_close(long, moment(Clips(4, clock, None, None), 4))
+
+
 def test_a_padded_clip_comes_out_as_it_does_alone():
     x, angle, condition = drawn()
     net, valid = clip_net(), torch.ones(2, 1, FRAMES, 8, 6).double()
@@ -87,8 +110,61 @@ def test_a_padded_clip_comes_out_as_it_does_alone():
     assert torch.equal(net(other, angle, condition, valid), out)
 
 
-def test_positions_are_seconds():
-    """Half as many frames a second that are twice as far apart: only the convolution sees a difference."""
+@pytest.mark.parametrize("silent", ["attention", "moment"])
+def test_positions_are_seconds(silent):
+    """Both the attention along time and the moments know how far frames are apart."""
     x, angle, condition = drawn()
-    slow, fast = (clip_net(seconds)(x, angle, condition) for seconds in (0.25, 0.125))
-    assert not torch.allclose(slow, fast, atol=1e-4)
+    outs = []
+    for seconds in (0.25, 0.125):
+        net = clip_net(seconds)
+        for name, parameter in net.named_parameters():
+            if ".attention.out" in name and ("time_" in name) if silent == "attention" else "moment" in name:
+                parameter.zero_()
+        outs.append(net(x, angle, condition))
+    assert not torch.allclose(*outs, atol=1e-4)
+
+
+def context(clips: Clips, valid: Tensor | None = None) -> Context:
+    return Context(torch.zeros(2 * clips.frames, 4).double(), None, None, valid, torch.zeros(()), None, clips)
+
+
+def temporal() -> Temporal:
+    torch.manual_seed(3)
+    layer = Temporal(6, 4).double().requires_grad_(False)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return layer
+
+
+def test_attention_along_time_is_that_of_the_means_of_two_by_two_places():
+    layer, clock = temporal(), torch.arange(FRAMES) / 8
+    x = torch.randn(2, FRAMES, 3, 4, 6).double()
+    out = layer.attend(x, context(Clips(FRAMES, clock, None, None)))
+    for clip in range(2):
+        for row in (0, 2):
+            for column in (0, 2):
+                block = slice(row, row + 2), slice(column, column + 2)
+                mean = x[clip][:, *block].sum((1, 2)) / 4  # what is beyond the border counts as zero
+                alone = layer.attention(mean.T[None], times=clock)[0].T
+                assert_close(out[clip][:, *block], alone[:, None, None].expand_as(out[clip][:, *block]))
+
+
+def test_the_convolution_along_time_sees_the_frames_beside_and_no_other_place():
+    layer, clock = temporal(), torch.arange(FRAMES) / 8
+    layer.attention.out.weight.zero_()
+    x, seen = torch.randn(2 * FRAMES, 6, 4, 2).double(), context(Clips(FRAMES, clock, None, None))
+    x = x - x.mean((1, 2, 3), keepdim=True)
+    other = x.clone()
+    other[2, [0, 1], 3, 1] += torch.tensor([1e-6, -1e-6])  # so little that the norm stays what it is
+    moved = (layer(other, seen) - layer(x, seen)).abs().amax(1).unflatten(0, (2, FRAMES)) > 1e-7
+    assert moved[0, 1:4, 3, 1].all()
+    assert moved.sum() == 3
+
+
+def test_places_beyond_the_size_change_nothing_along_time():
+    layer, clock = temporal(), torch.arange(FRAMES) / 8
+    x, clips = torch.randn(2 * FRAMES, 6, 4, 6).double(), Clips(FRAMES, clock, None, None)
+    valid = torch.zeros(1, 1, 4, 6).double()
+    valid[..., :2, :4] = 1
+    out = layer(x, context(clips, valid))[..., :2, :4]
+    assert_close(out, layer(x[..., :2, :4], context(clips)), rtol=1e-5, atol=1e-5)

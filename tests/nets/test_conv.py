@@ -30,6 +30,22 @@ def test_values_and_gradients_equal_the_library(shape: tuple[int, ...], size: in
         assert_close(mine, other)
 
 
+def test_along_the_other_axis_of_a_map_it_is_the_librarys_with_a_tall_kernel() -> None:
+    ours, x = Conv(1, 4, 6, axis=2), torch.randn(2, 4, 5, 7)
+    theirs = nn.Conv2d(4, 6, (3, 1), padding=(1, 0), bias=False)
+    theirs.weight = nn.Parameter(ours.weight.detach().unsqueeze(3))
+    assert_close(ours(x), theirs(x))
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_weights_lie_channels_last_loaded_ones_too(rank: int) -> None:
+    conv = Conv(rank, 4, 6)
+    conv.load_state_dict({"weight": torch.randn(6, 4, *(3,) * rank)})
+    for each in (conv, Conv(rank, 4, 6), conv.to(torch.bfloat16)):
+        assert each.weight.movedim(1, -1).is_contiguous()
+        assert not each.weight.is_contiguous()
+
+
 def test_gradient_check_on_a_small_map() -> None:
     conv = Conv(2, 2, 3).double()
     assert torch.autograd.gradcheck(conv, (torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True),))

@@ -112,6 +112,12 @@ def test_seconds_are_positive(seconds: float) -> None:
         UNet(3, (2,), SHAPES["plain"], seconds=seconds)
 
 
+@pytest.mark.parametrize("axes", [(), (3,), (2, 3, 4)])
+def test_axes_are_those_of_series_pictures_or_clips(axes: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="axes are"):
+        UNet(3, axes, SHAPES["plain"])
+
+
 def test_seconds_are_not_for_pictures() -> None:
     with pytest.raises(ValueError, match=r"seconds is 0\.1 of pictures"):
         UNet(3, (2, 3), SHAPES["plain"], seconds=0.1)

@@ -14,7 +14,7 @@ from mmdiff.nets.attention import attend
 from mmdiff.nets.axes import patchify, unpatchify
 
 SMALL = Shape(patch=2, width=32, mults=(1, 2), blocks=2, attention=(1,))
-IMAGE, SERIES = (2, 3), (2,)
+IMAGE, SERIES, CLIPS = (2, 3), (2,), (3, 4)
 
 
 def born(channels: int, axes: tuple[int, ...], shape: Shape = SMALL) -> UNet:
@@ -113,12 +113,15 @@ def test_noise_and_vector_change_the_result() -> None:
     assert (net(x, angle, given_._replace(vector=given_.vector + 1)) - out).abs().max() > 1e-6
 
 
-@pytest.mark.parametrize(("sizes", "axes"), [((3, 8, 8), IMAGE), ((80, 8), SERIES)])
+@pytest.mark.parametrize(
+    ("sizes", "axes", "seconds"),
+    [((3, 8, 8), IMAGE, None), ((80, 8), SERIES, None), ((80, 8), SERIES, 0.1), ((3, 5, 8, 8), CLIPS, 0.1)],
+)
 def test_a_new_net_gives_zero_and_every_parameter_learns(
-    sizes: tuple[int, ...], axes: tuple[int, ...]
+    sizes: tuple[int, ...], axes: tuple[int, ...], seconds: float | None
 ) -> None:
     torch.manual_seed(0)
-    net = UNet(sizes[0], axes, SMALL, vector=8, tokens=8).double()
+    net = UNet(sizes[0], axes, SMALL, vector=8, tokens=8, seconds=seconds).double()
     x, angle, given_ = torch.randn(2, *sizes).double(), torch.rand(2).double(), condition(2)
     assert net(x, angle, given_).abs().max() == 0
     optimiser = torch.optim.SGD(net.parameters(), 0.1)
