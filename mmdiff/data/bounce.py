@@ -1,5 +1,7 @@
 """Captioned clips drawn by code, with the exact truth: one shape moves straight on and bounces off the walls.
 
+It starts in the half that it leaves, so that the direction of its caption is there to be seen.
+
 Clip `index` of a `seed` is always the same, at any size and frame rate, so nothing has to be stored.
 """
 
@@ -42,6 +44,9 @@ def columns(seed: int, index: int) -> dict[str, Any]:
         list(SPEEDS)[number % len(SPEEDS)],
     )
     start = {axis: counter.uniform(seed, f"bounce {axis}", index) for axis in ("x", "y")}
+    for axis, way in zip(start, DIRECTIONS[words[2]], strict=True):
+        if way:  # there is room to go before it turns back
+            start[axis] = (start[axis] + (way < 0)) / 2
     return truth(*words) | start
 
 

@@ -36,6 +36,15 @@ def test_the_law_is_that_of_a_ball_between_walls(index):
     np.testing.assert_allclose(path, simulated(known, SIZE, 24, FPS), atol=0.15)
 
 
+@pytest.mark.parametrize("index", range(24))
+def test_it_goes_the_way_that_its_caption_says_through_half_of_the_room(index):
+    known = bounce.columns(0, index)
+    seconds = 0.5 * (1 - 2.2 * bounce.RADIUS) / bounce.SPEEDS[known["speed"]]
+    path = bounce.path(known, (32, 32), np.linspace(0, seconds, 9))
+    way = np.sign(bounce.DIRECTIONS[known["direction"]])
+    assert (np.sign(np.diff(path, axis=0).round(9)) == way).all()
+
+
 @pytest.mark.parametrize("index", range(8))
 def test_every_frame_shows_the_shape_where_the_law_says(index):
     frames, known = bounce.clip(0, index, (32, 32), 12, FPS)
