@@ -25,7 +25,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mmdiff.training.demo import all_demos, demo
 
-    print(all_demos(args.out) if args.what == "all" else args.out / demo(args.what, args.out).link)
+    folder = args.out / args.what
+    print(all_demos(args.out) if args.what == "all" else folder / demo(args.what, folder).link)
     return 0
 
 
@@ -34,14 +35,14 @@ VERB = Verb(
     examples="""\
 examples:
   mmdiff demo                       everything; demo/index.html shows the three side by side
-  mmdiff demo image --out /tmp/demo
-  mmdiff demo audio --out /tmp/notes
-  mmdiff demo video --out /tmp/clips
+  mmdiff demo image                 into demo/image: a grid of pictures and a page
+  mmdiff demo audio                 into demo/audio: notes to hear too
+  mmdiff demo video --out /tmp/x    into /tmp/x/video: clips to watch too
 
 Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a
-known pitch and timbre, and shapes that move and bounce off the walls. Open the index.html whose path it
-prints: of all together, into demo/image, demo/audio and demo/video, there is one more that shows the samples
-and the shares of each and leads to theirs. Interrupted, the same command goes on.
+known pitch and timbre, and shapes that move and bounce off the walls, which a net learns that has learned to
+draw the shapes. Open the index.html whose path it prints: of all together there is one more that shows the
+samples and the shares of each and leads to theirs. Interrupted, the same command goes on.
 """,
     options=options,
     work=run,

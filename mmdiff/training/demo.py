@@ -4,11 +4,13 @@ No data, no download and no account; what the model drew is read by a judge that
 the training data.
 """
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,6 +34,8 @@ SHOWN, JUDGED = 16, 96  # samples in the grid, and in the shares that are printe
 NEAR = 1.5  # pixels: the median distance of a clip from the path that was asked for
 
 Truths = Sequence[dict[str, Any]]
+Overrides = Mapping[str, Sequence[str]]
+NONE: Overrides = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Demo:
         judged: how often the samples are what was asked for.
         counted: what the shares are shares of.
         cards: for the page, some of the shares and what they say.
+        born: the demonstration whose net it is born from, and the steps of that where there is no run yet.
     """
 
     recipe: str
@@ -53,6 +58,7 @@ class Demo:
     judged: Callable[[Sequence[Generated], Truths], Mapping[str, Rate]]
     counted: str
     cards: Mapping[str, str]
+    born: tuple[str, int] | None = None
 
     def ask(self, truth: Mapping[str, Any]) -> Ask:
         """The words and values of a truth."""
@@ -60,7 +66,11 @@ class Demo:
 
 
 def demo(
-    what: str, out: Path, overrides: Sequence[str] = (), say: Callable[[str], None] | None = None
+    what: str,
+    out: Path,
+    overrides: Overrides = NONE,
+    say: Callable[[str], None] | None = None,
+    born: Path | None = None,
 ) -> page.Part:
     """Trains in ``out/run`` and leaves ``out/grid.png``, ``out/index.html``, and sounds or clips to play.
 
@@ -69,14 +79,24 @@ def demo(
     Args:
         what: one of ``DEMOS``.
         out: a folder, made when it is not there.
-        overrides: settings of the recipe.
+        overrides: settings of the recipes, by demonstration.
         say: takes the lines for the person; stderr by default.
+        born: the run that a new net is born from, if it is; by default one is trained in ``out/born``.
 
     Returns:
         What its page shows; paths are relative to ``out``.
     """
     say, chosen, begun = say or _to_stderr, DEMOS[what], time.monotonic()
-    run = Run(train(chosen.recipe, run=out / "run", overrides=overrides))
+    run, recipe = Run(out / "run"), recipes.load(chosen.recipe).override(overrides.get(what, ()))
+    if chosen.born:
+        parent, steps = chosen.born
+        if run.recipe_path.exists():
+            origin = run.recipe().init
+        else:
+            shorter = [f"training.steps={steps}", *overrides.get(parent, ())]
+            origin = str(born or train(DEMOS[parent].recipe, run=out / "born", overrides=shorter))
+        recipe = dataclasses.replace(recipe, init=origin)
+    train(recipe, run=run.path)
     truths = chosen.truths(JUDGED)
     drawn = list(load(run.path).each([chosen.ask(truth) for truth in truths]))
     shown = drawn[:SHOWN]
@@ -93,22 +113,23 @@ def demo(
     return made
 
 
-def all_demos(
-    out: Path, overrides: Mapping[str, Sequence[str]] | None = None, say: Callable[[str], None] | None = None
-) -> Path:
+def all_demos(out: Path, overrides: Overrides = NONE, say: Callable[[str], None] | None = None) -> Path:
     """Makes every demonstration, each in a folder of its own below ``out``, and a page that shows them all.
 
     Interrupted, the same call goes on where it was.
 
     Args:
         out: a folder, made when it is not there.
-        overrides: settings of the recipes, by demonstration.
+        overrides: as for ``demo``.
         say: as for ``demo``.
 
     Returns:
         The page, ``out/index.html``.
     """
-    parts = [demo(what, out / what, (overrides or {}).get(what, ()), say).below(what) for what in DEMOS]
+    parts = list[page.Part]()
+    for what, chosen in DEMOS.items():
+        born = out / chosen.born[0] / "run" if chosen.born else None
+        parts.append(demo(what, out / what, overrides, say, born).below(what))
     lead = "one diffusion core, three kinds of samples, and how often they are what was asked for"
     files.write_text(out / "index.html", page.overview("mmdiff demo", lead, parts))
     return out / "index.html"
@@ -201,6 +222,7 @@ DEMOS = {
             "moving": "do not stand still",
             "all": "all of these",
         },
+        born=("image", 600),
     ),
 }
 

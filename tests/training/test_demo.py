@@ -14,6 +14,7 @@ from mmdiff.data import bounce, shapes, tones
 from mmdiff.data.sounds import decoded
 from mmdiff.generation.pipeline import Generated
 from mmdiff.modalities import Sample, Video
+from mmdiff.run import Run
 from mmdiff.training import demo as demos
 from mmdiff.training.demo import DEMOS, SHOWN, all_demos, captions, demo, motions, notes
 from mmdiff.training.page import Figure, Part
@@ -61,7 +62,7 @@ def test_a_finished_demo_is_not_trained_again(whole):
     folder = whole[0] / "image"
     left = [folder / name for name in ("grid.png", "index.html", "run/metrics.jsonl")]
     before = [path.read_bytes() for path in left]
-    demo("image", folder, IMAGE, lambda _: None)
+    demo("image", folder, OVERRIDES, lambda _: None)
     assert [path.read_bytes() for path in left] == before
 
 
@@ -91,6 +92,17 @@ def test_the_demo_of_clips_leaves_films_to_watch_and_judged_shares(whole):
         assert grid.width > 4 * 3 * 16
     for name in ("thing", "direction", "path", "moving", "all"):
         assert any(re.match(rf"{name} +\d+% of 96 captions hold", line) for line in said)
+
+
+def test_the_net_of_clips_is_born_from_that_of_pictures_here_or_from_one_trained_for_it(whole, tmp_path):
+    folder = whole[0] / "video"
+    assert Run(folder / "run").recipe().init == str(whole[0] / "image" / "run")
+    demo("video", folder, OVERRIDES, lambda _: None)  # finished: as it was born
+    assert not (folder / "born").exists()
+    alone = tmp_path / "# alone: of no other"
+    demo("video", alone, OVERRIDES, lambda _: None)
+    assert Run(alone / "run").recipe().init == str(alone / "born")
+    assert Run(alone / "born").recipe().name == "shapes"
 
 
 def test_all_end_in_one_page_that_shows_each_and_leads_to_theirs(whole):
@@ -124,9 +136,9 @@ def test_an_interrupted_demo_of_all_goes_on_with_what_is_missing(monkeypatch, tm
 def test_the_command_prints_the_page(monkeypatch, capsys, tmp_path):
     assert set(commands.DEMOS) == set(DEMOS)
     monkeypatch.setattr(demos, "demo", lambda what, *_: Part(what, "index.html", [], Figure(1, "grid.png")))
-    for what in ([], ["all"], ["audio"]):
+    for what, folder in (([], "."), (["all"], "."), (["audio"], "audio")):
         assert cli.main(["demo", *what, "--out", str(tmp_path)]) == 0
-        assert capsys.readouterr().out == f"{tmp_path / 'index.html'}\n"
+        assert capsys.readouterr().out == f"{tmp_path / folder / 'index.html'}\n"
 
 
 def test_the_asked_notes_differ_and_cover_pitches_timbres_and_levels():
