@@ -9,6 +9,7 @@ import torch
 from PIL import Image as Pillow
 
 from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.evaluation.evaluate import draw
 from mmdiff.generation.model import Model, build
 from mmdiff.generation.pipeline import Pipeline, load, regenerate
 from mmdiff.modalities import Sample, Video
@@ -45,9 +46,11 @@ def test_frames_that_share_all_noise_differ_no_more(tmp_path, sampler):
         diffusion = dataclasses.replace(CLIPS.diffusion, shared_noise=shared)
         recipe = dataclasses.replace(CLIPS, diffusion=diffusion)
         run = save(build(recipe), tmp_path / name, recipe=recipe)
-        (clip,) = load(run, precision="fp32").sample(sampler=sampler)
-        alike = torch.equal(clip.sample.value, clip.sample.value[:1].expand_as(clip.sample.value))
-        assert alike == bool(shared)
+        pipeline = load(run, precision="fp32")
+        (clip,) = pipeline.sample(sampler=sampler)
+        (judged,), _ = draw(pipeline, [{}], pipeline.recipe.sampling, 0)
+        for frames in (clip.sample.value, judged.movedim(1, 0)):
+            assert torch.equal(frames, frames[:1].expand_as(frames)) == bool(shared)
 
 
 @pytest.fixture(scope="module")
