@@ -193,8 +193,8 @@ PICTURE = (3, 32, 32)
 PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
-CLIPS = Shape(patch=2, width=336, mults=(1, 2), blocks=2, attention=(1,))
-CLIP_PIXELS = Shape(patch=1, width=164, mults=(1, 2), blocks=2, attention=(1,))
+CLIPS = Shape(patch=2, width=344, mults=(1, 2), blocks=2, attention=(1,))
+CLIP_PIXELS = Shape(patch=1, width=168, mults=(1, 2), blocks=2, attention=(1,))
 DIFFUSERS, DENOISING, VIDEO = "diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch"
 CASES = {
     "1d": Case(
