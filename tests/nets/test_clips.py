@@ -139,7 +139,7 @@ def temporal() -> Temporal:
 def test_attention_along_time_is_that_of_the_means_of_two_by_two_places():
     layer, clock = temporal(), torch.arange(FRAMES) / 8
     x = torch.randn(2, FRAMES, 3, 4, 6).double()
-    out = layer.attend(x, context(Clips(FRAMES, clock, None, None)))
+    out = layer.attend(x, Clips(FRAMES, clock, None, None))
     for clip in range(2):
         for row in (0, 2):
             for column in (0, 2):
