@@ -1,6 +1,6 @@
 """Captioned clips drawn by code, with the exact truth: one shape moves straight on and bounces off the walls.
 
-It starts in the half that it leaves, so that the direction of its caption is there to be seen.
+It starts at the middle of the side that it leaves, or in the corner, so that each caption is of a path.
 
 Clip `index` of a `seed` is always the same, at any size and frame rate, so nothing has to be stored.
 """
@@ -26,8 +26,9 @@ DIRECTIONS = {  # name -> right, down
     "down and right": (math.sqrt(0.5), math.sqrt(0.5)),
     "up and left": (-math.sqrt(0.5), -math.sqrt(0.5)),
 }
-SPEEDS = {"slowly": 0.2, "fast": 0.5}  # shorter sides a second
+SPEED = 0.5  # shorter sides a second
 RADIUS = 0.17  # of the shorter side
+_FREE = 0.25  # of the way between the walls: in so much a start differs from others of its direction
 _REACH = 1.1 * RADIUS  # the farthest corner of any shape
 
 
@@ -36,25 +37,18 @@ def columns(seed: int, index: int) -> dict[str, Any]:
     number = counter.key(seed, "bounce", index)
     number, colour = divmod(number, len(COLOURS))
     number, shape = divmod(number, len(SHAPES))
-    number, direction = divmod(number, len(DIRECTIONS))
-    words = (
-        list(COLOURS)[colour],
-        SHAPES[shape],
-        list(DIRECTIONS)[direction],
-        list(SPEEDS)[number % len(SPEEDS)],
-    )
+    way = list(DIRECTIONS)[number % len(DIRECTIONS)]
     start = {axis: counter.uniform(seed, f"bounce {axis}", index) for axis in ("x", "y")}
-    for axis, way in zip(start, DIRECTIONS[words[2]], strict=True):
-        if way:  # there is room to go before it turns back
-            start[axis] = (start[axis] + (way < 0)) / 2
-    return truth(*words) | start
+    for axis, step in zip(start, DIRECTIONS[way], strict=True):
+        start[axis] = _FREE * start[axis] + (1 - _FREE) * (1 + (step < 0) - (step > 0)) / 2
+    return truth(list(COLOURS)[colour], SHAPES[shape], way) | start
 
 
-def truth(colour: str, shape: str, direction: str, speed: str) -> dict[str, Any]:
-    """The columns of a clip with these properties: `text`, `colour`, `shape`, `direction`, `speed`."""
+def truth(colour: str, shape: str, direction: str) -> dict[str, Any]:
+    """The columns of a clip with these properties: `text`, `colour`, `shape`, `direction`."""
     article = "an" if colour[0] in "aeiou" else "a"
-    text = f"{article} {colour} {shape} moving {direction} {speed}"
-    return {"text": text, "colour": colour, "shape": shape, "direction": direction, "speed": speed}
+    text = f"{article} {colour} {shape} moving {direction}"
+    return {"text": text, "colour": colour, "shape": shape, "direction": direction}
 
 
 def path(
@@ -62,12 +56,12 @@ def path(
 ) -> Float[np.ndarray, "f 2"]:
     """The law: where the centre is, in pixels from the left and the top, at times in seconds.
 
-    The shape moves straight on with its speed, and each wall that it touches turns it back.
+    The shape moves straight on, and each wall that it touches turns it back.
     """
     side, centres = min(size), []
     for axis, begin, way in zip(size, (known["x"], known["y"]), DIRECTIONS[known["direction"]], strict=True):
         room = axis - 2 * _REACH * side
-        travelled = begin * room + way * SPEEDS[known["speed"]] * side * times
+        travelled = begin * room + way * SPEED * side * times
         folded = np.mod(travelled, 2 * room)
         centres.append(_REACH * side + np.minimum(folded, 2 * room - folded))
     return np.stack(centres, -1)

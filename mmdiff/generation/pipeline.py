@@ -140,15 +140,26 @@ class Pipeline:
         values = {name: str(value) for name, value in conditions.items() if value is not None}
         asks = [(text, values) for text in prompts]
         source = None if given is None else Given.parse(given)
-        wishes = self._wishes(asks, range(first, first + n), sampling, seed, size, source)
+        indices = [range(first, first + n)] * len(asks)
+        wishes = self._wishes(asks, indices, sampling, seed, size, source)
         return self._draw(wishes, progress)
 
-    def each(self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0) -> Iterator[Generated]:
-        """Yields ``n`` samples of each ask, as the recipe's ``sampling`` says, drawn together.
+    def each(
+        self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0, **settings: Any
+    ) -> Iterator[Generated]:
+        """Yields ``n`` samples of each ask, drawn together, each from noise of its own.
 
-        They are the same as those of ``sample``, which is slower for asks with different conditions.
+        Those of ``sample`` share their noise between prompts, which shows what a word changes; what is judged
+        or shown side by side should not depend on one noise alone, so here the index runs on from ask to ask.
+
+        Args:
+            asks: prompts, each with the values of its other conditions.
+            n: samples of each.
+            seed: of all samples.
+            settings: ``steps``, ``guidance`` and others of the recipe's ``sampling``.
         """
-        return self._draw(self._wishes(asks, range(n), self.recipe.sampling, seed, None))
+        indices = [range(place * n, (place + 1) * n) for place in range(len(asks))]
+        return self._draw(self._wishes(asks, indices, self._sampling(**settings), seed, None))
 
     def _sampling(self, **given: Any) -> Sampling:
         """The recipe's sampling with what is given, each of the type that it has in a recipe."""
@@ -162,25 +173,25 @@ class Pipeline:
     def _wishes(
         self,
         asks: Sequence[Ask],
-        indices: Sequence[int],
+        indices: Sequence[Sequence[int]],
         sampling: Sampling,
         seed: int,
         size: str | None,
         given: Given | None = None,
         sha256: Mapping[str, str] | None = None,
     ) -> list[Wish]:
-        """The requests for every ask and index."""
+        """The requests for every ask, one for each of its indices."""
         modality = self.model.modality if size is None else self.model.modality.sized(size)
         windows = cut(modality, self.model, sampling.overlap, given)
         program = self.model.program(sampling, 1.0 if given is None else given.strength)
         shape, known, wishes = windows.each.shape, windows.known(0, self.model), list[Wish]()
-        for prompt, conditions in asks:
+        for (prompt, conditions), places in zip(asks, indices, strict=True):
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
             bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
             how = bare if asked.nothing else sampling
             guidance = guidance_of(how)
             shared = self.recipe.diffusion.shared_noise
-            for index in indices:
+            for index in places:
                 request = Request(
                     shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves, shared
                 )
@@ -322,7 +333,7 @@ def regenerate(provenance: Mapping[str, Any], run: str | Path | None = None) -> 
         warnings.warn(f"the sample may differ in its last bits: {was}", stacklevel=2)
     wishes = pipeline._wishes(
         [(provenance["prompt"], provenance["conditions"])],
-        [provenance["index"]],
+        [[provenance["index"]]],
         provenances.sampling_of(provenance),
         provenance["seed"],
         provenance["size"],

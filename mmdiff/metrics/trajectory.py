@@ -1,6 +1,6 @@
 """An independent judge of clips with one shape that bounces: where it is, and whether it keeps to the law.
 
-The law: the centre moves straight on at a constant speed between four walls, each of which turns it back.
+The law: the centre moves straight on at one speed between four walls, each of which turns it back.
 The judge shares no code with what draws such clips. It finds the shape in each frame by itself, and fits the
 start, or the start and the velocity, by search.
 """
@@ -25,7 +25,7 @@ _WAYS = {  # right, down
     "up and left": (-1, -1),
 }
 _COMPASS = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
-_SPEEDS = {"slowly": 0.2, "fast": 0.5}  # shorter sides a second
+_SPEED = 0.5  # shorter sides a second
 _WALL = 0.187  # shorter sides between an edge and the centre, when it turns
 _FASTEST, _PACES = 1.0, 64  # shorter sides a second that are looked for, and how many speeds below
 _TRIED, _ZOOM = 65, 32  # starts (or speeds) in one search, and how much narrower the second one is
@@ -59,7 +59,7 @@ class Fit(NamedTuple):
         error: median distance in pixels from the law at the velocity asked for, with the best start. A frame
             without a shape counts as one shorter side away, which is also the most.
         free_error: the same with the best velocity too.
-        speed_error: how far the best speed is from the one asked for, in parts of it.
+        speed_error: how far the best speed is from that of the law, in parts of it.
         heading: whether no direction of eight explains the track better than the one asked for, and standing
             still does not half as well. A clip whose shape turns back midway moves in either direction, only
             from another start; its reversal is right too.
@@ -101,8 +101,8 @@ def _moments(ink: Float[Tensor, "f n"]) -> tuple[Float[Tensor, " f"], Float[Tens
 
 def lawful(known: Mapping[str, Any]) -> bool:
     """Whether this says, in words that `fit` knows, all that it compares with."""
-    ways, speeds = known.get("direction") in _WAYS, known.get("speed") in _SPEEDS
-    return ways and speeds and known.get("colour") in COLOURS and known.get("shape") in FORMS
+    there = known.get("direction") in _WAYS, known.get("colour") in COLOURS, known.get("shape") in FORMS
+    return all(there)
 
 
 def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
@@ -110,7 +110,7 @@ def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
 
     Args:
         seen: the track.
-        known: what was asked for: `colour`, `shape`, `direction` and `speed`, in words.
+        known: what was asked for: `colour`, `shape` and `direction`, in words.
         fps: frames a second.
     """
     kept = [(r.colour, r.shape) == (known["colour"], known["shape"]) for r in seen.readings]
@@ -123,7 +123,7 @@ def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
         _Axis(at, times, length - 2 * _WALL * side)
         for at, length in zip((seen.places[there] - _WALL * side).T, seen.size, strict=True)
     ]
-    way, speed = _WAYS[known["direction"]], _SPEEDS[known["speed"]] * side
+    way, speed = _WAYS[known["direction"]], _SPEED * side
     asked = [speed * step / math.hypot(*way) for step in way]
     free, heading = _freely(axes, way, side)
     return Fit(

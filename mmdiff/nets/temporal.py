@@ -19,25 +19,26 @@ PLACES = (2, 3)  # axes of the maps
 
 
 class Moment(nn.Module):
-    """Tells the frames of clips how far they are from the first and from the last; zero at birth.
+    """Tells the frames of clips how far they are from the first and from the last; changes nothing at birth.
 
-    What moves is in another place each time, and without this a layer finds out when a frame is only from its
-    neighbours along time.
+    What moves is in another place each time, and which one is a product of the time and of what the caption
+    says: what goes right is on the left first.  So times scale the embedding and shift it.
     """
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
-        self.shares = nn.Linear(pattern_count(1, timed=True), embedding, bias=False)
+        self.shares = nn.Linear(pattern_count(1, timed=True), 2 * embedding, bias=False)
         nn.init.zeros_(self.shares.weight)
 
-    def forward(self, clips: Clips, rows: int) -> Float[Tensor, "bf d"]:
-        """A vector for each of ``rows`` frames."""
+    def forward(self, embedding: Float[Tensor, "bf d"], clips: Clips) -> Float[Tensor, "bf d"]:
+        """The embedding of each frame at its time."""
         assert clips.clock is not None, "frames that follow each other in time say when"
-        count, last = rows // clips.frames, clips.clock[-1:]
+        count, last = len(embedding) // clips.frames, clips.clock[-1:]
         if clips.held is not None:
             last = clips.clock[clips.held.sum(1) - 1]
         times = echoes(clips.clock, last).transpose(1, 2).to(self.shares.weight)
-        return moved(self.shares(times).expand(count, -1, -1), clips).flatten(0, 1)
+        scale, shift = moved(self.shares(times).expand(count, -1, -1), clips).flatten(0, 1).chunk(2, dim=-1)
+        return torch.addcmul(embedding + shift, embedding, scale)
 
 
 class Temporal(nn.Module):

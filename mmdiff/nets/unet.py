@@ -213,7 +213,7 @@ class UNet(nn.Module):
         if condition is not None and condition.tokens.shape[1]:
             tokens, seen = condition.tokens, condition.mask
         if self.time_moment is not None and clips is not None:
-            embedding = embedding + self.time_moment(clips, len(x))
+            embedding = self.time_moment(embedding, clips)
         embedding, mask = F.silu(embedding), self.mask(x, sizes, valid)
         out = []
         for level in range(len(self.down)):

@@ -151,14 +151,10 @@ def notes(count: int) -> list[dict[str, Any]]:
 
 
 def motions(count: int) -> list[dict[str, Any]]:
-    """Returns ``count`` truths about clips that take turns in colour, shape, direction and speed."""
-    colours, forms = list(shapes.COLOURS), list(shapes.SHAPES)
-    ways, speeds = list(bounce.DIRECTIONS), list(bounce.SPEEDS)
+    """Returns ``count`` truths about clips that take turns in colour, shape and direction."""
+    colours, forms, ways = list(shapes.COLOURS), list(shapes.SHAPES), list(bounce.DIRECTIONS)
     return [
-        bounce.truth(
-            colours[i % 8], forms[(i + i // 24) % 6], ways[(i + i // 8) % 6], speeds[(i // 8 + i // 48) % 2]
-        )
-        for i in range(count)
+        bounce.truth(colours[i % 8], forms[(i + i // 24) % 6], ways[(i + i // 8) % 6]) for i in range(count)
     ]
 
 
@@ -222,7 +218,7 @@ DEMOS = {
             "moving": "do not stand still",
             "all": "all of these",
         },
-        born=("image", 600),
+        born=("image", 300),
     ),
 }
 

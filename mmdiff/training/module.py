@@ -13,16 +13,18 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Float, Int64
 from lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.weights import low_discrepancy
 from mmdiff.generation.model import Model
 from mmdiff.nets import Given
+from mmdiff.nets.conv import Conv
 from mmdiff.recipe import Recipe, Training
 from mmdiff.training.data import Batch
 from mmdiff.training.ema import Ema
+from mmdiff.training.muon import Muon
 
 # Torch's second value, 0.999, remembers a thousand steps: too long for runs of a few thousand.
 BETAS = (0.9, 0.99)
@@ -91,12 +93,23 @@ class DiffusionModule(LightningModule):
         return each.float().mean()
 
     def configure_optimizers(self) -> Optimizer:
-        """AdamW over the trainable parameters, continued from ``optimizer_state`` when there is one."""
-        training = self.recipe.training
+        """The optimiser of the trainable parameters, continued from ``optimizer_state`` if there is one."""
+        training, net = self.recipe.training, self.model.denoiser.net
+        hidden = {
+            layer.weight
+            for layer in self.model.modules()
+            if isinstance(layer, nn.Linear | Conv) and layer not in (net.first, net.last)
+        }
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        rate = learning_rate(self.step, training)
-        optimizer = torch.optim.AdamW(
-            parameters, lr=rate, betas=BETAS, weight_decay=training.weight_decay, fused=True
+        matrices = [p for p in parameters if p in hidden and training.optimizer == "muon"]
+        optimizer = Muon(
+            matrices,
+            [p for p in parameters if p not in set(matrices)],
+            torch.bfloat16 if training.precision == "bf16" else torch.float32,
+            lr=learning_rate(self.step, training),
+            betas=BETAS,
+            weight_decay=training.weight_decay,
+            fused=True,
         )
         if self.optimizer_state is not None:
             optimizer.load_state_dict(self.optimizer_state)

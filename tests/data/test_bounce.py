@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmdiff.data import bounce
+from mmdiff.data.shapes import COLOURS, SHAPES
 from mmdiff.metrics.shapes import judge
 
 SIZE, FPS = (48, 32), Fraction(8)
@@ -16,7 +17,7 @@ def simulated(known, size, frames: int, fps: Fraction) -> np.ndarray:
     """The path by a thousand small steps a frame, turned at every wall: nothing of the closed form."""
     margin, side = 1.1 * bounce.RADIUS * min(size), min(size)
     at = [margin + known[axis] * (length - 2 * margin) for axis, length in zip("xy", size, strict=True)]
-    speed = [way * bounce.SPEEDS[known["speed"]] * side for way in bounce.DIRECTIONS[known["direction"]]]
+    speed = [way * bounce.SPEED * side for way in bounce.DIRECTIONS[known["direction"]]]
     found, step = [], 1 / float(fps) / 1000
     for _ in range(frames):
         found.append(list(at))
@@ -36,10 +37,19 @@ def test_the_law_is_that_of_a_ball_between_walls(index):
     np.testing.assert_allclose(path, simulated(known, SIZE, 24, FPS), atol=0.15)
 
 
+@pytest.mark.parametrize("index", range(48))
+def test_it_starts_in_the_corner_or_at_the_middle_of_the_side_that_it_leaves(index):
+    known = bounce.columns(0, index)
+    sides = {1: (0, 0.25), -1: (0.75, 1), 0: (0.375, 0.625)}  # by the way along an axis
+    for axis, way in zip("xy", np.sign(bounce.DIRECTIONS[known["direction"]]), strict=True):
+        low, high = sides[int(way)]
+        assert low <= known[axis] <= high
+
+
 @pytest.mark.parametrize("index", range(24))
 def test_it_goes_the_way_that_its_caption_says_through_half_of_the_room(index):
     known = bounce.columns(0, index)
-    seconds = 0.5 * (1 - 2.2 * bounce.RADIUS) / bounce.SPEEDS[known["speed"]]
+    seconds = 0.5 * (1 - 2.2 * bounce.RADIUS) / bounce.SPEED
     path = bounce.path(known, (32, 32), np.linspace(0, seconds, 9))
     way = np.sign(bounce.DIRECTIONS[known["direction"]])
     assert (np.sign(np.diff(path, axis=0).round(9)) == way).all()
@@ -69,7 +79,7 @@ def test_a_clip_is_the_same_at_another_rate_and_size():
 def test_all_words_are_as_frequent_and_the_source_keeps_its_clips():
     source = bounce.Bounce(0, 3000, (16, 16), 4, FPS)
     seen = [source.columns(i) for i in range(3000)]
-    for key, names in (("direction", bounce.DIRECTIONS), ("speed", bounce.SPEEDS)):
+    for key, names in (("direction", bounce.DIRECTIONS), ("colour", COLOURS), ("shape", SHAPES)):
         counts = [sum(row[key] == name for row in seen) for name in names]
         assert min(counts) > 0.8 * 3000 / len(names)
     packed, row = source[7]
@@ -77,10 +87,7 @@ def test_all_words_are_as_frequent_and_the_source_keeps_its_clips():
     assert packed.dtype == torch.uint8
     assert row == seen[7]
     assert source[7][0] is packed
-    assert row[
-        "text"
-    ] == f"{'an' if row['colour'] == 'orange' else 'a'} {row['colour']} {row['shape']} moving " + (
-        f"{row['direction']} {row['speed']}"
-    )
+    article = "an" if row["colour"] == "orange" else "a"
+    assert row["text"] == f"{article} {row['colour']} {row['shape']} moving {row['direction']}"
     with pytest.raises(IndexError):
         source[3000]

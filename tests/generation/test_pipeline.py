@@ -42,6 +42,15 @@ def test_samples_come_prompt_by_prompt(pipeline):
     assert {s.conditions["style"] for s in made} == {"apple"}
 
 
+def test_asks_have_noise_of_their_own(pipeline):
+    asks = [("dog", {"style": "google"}), ("dog", {"style": "google"}), ("cat", {"style": "apple"})]
+    made = list(pipeline.each(asks, n=2, seed=3, steps=2))
+    assert [(s.prompt, s.index) for s in made] == list(zip(["dog"] * 4 + ["cat"] * 2, range(6), strict=True))
+    assert len(set(pictures(made))) == 6
+    alone = pipeline.sample("cat", style="apple", seed=3, steps=2, n=2, first=4)
+    assert pictures(alone) == pictures(made[4:])
+
+
 def test_samples_come_as_soon_as_they_are_ready(pipeline):
     seen = []
     stream = pipeline.sample("one", n=9, progress=lambda done, total: seen.append((done, total)))

@@ -1,14 +1,16 @@
 """The optical flow on pictures that move by a known way."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 
 from mmdiff import counter
+from mmdiff.data import bounce
 from mmdiff.metrics.flow import flow, warped
 from mmdiff.metrics.motion import flows
-from tests.clipdamage import SIDE, bouncing
+from tests.clipdamage import SIDE
 
 
 def waves(right=0.0, down=0.0, size=(SIDE, SIDE), count=2):
@@ -35,14 +37,10 @@ def test_the_way_of_a_texture_is_found_up_to_the_edges(way, size):
 
 
 def test_the_way_of_a_plain_shape_is_found_inside_it():
-    clips, rows = bouncing(12)
-    straight = [i for i, row in enumerate(rows) if row["speed"] == "slowly" and 0.3 < row["x"] < 0.7][:3]
-    for index in straight:
-        clip, way = (
-            clips[index, :2],
-            {"right": (0.8, 0), "left": (-0.8, 0), "down": (0, 0.8), "up": (0, -0.8)},
-        )
-        asked = way.get(rows[index]["direction"])
+    ways = {"right": (0.8, 0), "left": (-0.8, 0), "down": (0, 0.8), "up": (0, -0.8)}
+    for index in range(6):
+        frames, row = bounce.clip(0, index, (32, 32), 2, Fraction(20))
+        clip, asked = torch.from_numpy(frames), ways.get(row["direction"])
         inside = (clip[0].float() - 255).norm(dim=-1) > 60
         length = flows(clip)[0].norm(dim=0)[inside]
         assert float(length.median()) == pytest.approx(0.8, abs=0.2)

@@ -87,13 +87,23 @@ def test_any_size(size):
 def test_frames_know_how_far_they_are_from_both_ends_unless_they_are_pictures():
     clock, held = torch.arange(4) / 8, torch.tensor([[True] * 4, [True, True, False, False], [True] * 4])
     moment, clips = Moment(6), Clips(4, clock, held, torch.tensor([True, True, False]))
-    assert not moment(clips, 12).any()
+    said = torch.randn(3, 6).repeat_interleave(4, 0)
+    assert torch.equal(moment(said, clips), said)
     torch.nn.init.normal_(moment.shares.weight)
-    long, short, still = moment(clips, 12).unflatten(0, (3, 4))
+    long, short, still = moment(said, clips).unflatten(0, (3, 4))
     assert torch.pdist(long).min() > 0.1
-    assert not still.any()
-    assert_close(short[:2], moment(Clips(2, clock[:2], None, None), 2))
-    assert_close(long, moment(Clips(4, clock, None, None), 4))
+    assert torch.equal(still, said[8:])
+    assert_close(short[:2], moment(said[4:6], Clips(2, clock[:2], None, None)))
+    assert_close(long, moment(said[:4], Clips(4, clock, None, None)))
+
+
+def test_what_is_said_and_when_are_multiplied():
+    """Sums alone would move two captions by the same in every frame."""
+    moment, clips = Moment(6), Clips(4, torch.arange(4) / 8, None, None)
+    torch.nn.init.normal_(moment.shares.weight)
+    one, other = torch.randn(2, 1, 6).expand(-1, 4, -1)
+    apart = moment(one, clips) - moment(other, clips)
+    assert torch.pdist(apart).min() > 0.1
 
 
 def test_a_padded_clip_comes_out_as_it_does_alone():

@@ -61,8 +61,8 @@ class Fake:
 
     shift: int = 0
 
-    def sample(self, prompt, style, **settings):
-        for text in prompt:
+    def each(self, asks, **settings):
+        for text, _ in asks:
             value = torch.tensor(colour((int(text.split()[1]) + self.shift) % CONCEPTS), dtype=torch.uint8)
             picture = SimpleNamespace(value=value.expand(4, 4, 3).contiguous())
             yield SimpleNamespace(prompt=text, sample=picture, settings=settings)

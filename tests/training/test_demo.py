@@ -160,7 +160,7 @@ def test_the_shown_captions_cover_colours_shapes_and_positions():
 def test_the_asked_clips_differ_and_cover_all_words():
     asked = motions(96)
     assert len({truth["text"] for truth in asked}) == 96
-    for key, table in (("direction", bounce.DIRECTIONS), ("speed", bounce.SPEEDS), ("shape", shapes.SHAPES)):
+    for key, table in (("direction", bounce.DIRECTIONS), ("colour", shapes.COLOURS), ("shape", shapes.SHAPES)):
         assert {truth[key] for truth in asked[:SHOWN]} == set(table)
 
 
@@ -169,11 +169,11 @@ def generated(clip: Sample) -> Generated:
 
 
 def test_clips_that_keep_to_the_law_are_right_and_frozen_ones_are_not():
-    made = [bounce.clip(0, index, (32, 32), 16, Fraction(8)) for index in range(6)]
+    made = [bounce.clip(0, index, (32, 32), 8, Fraction(8)) for index in range(6)]
     truths = [known for _, known in made]
     clips = [Sample(torch.from_numpy(frames), fps=Fraction(8)) for frames, _ in made]
     rates = DEMOS["video"].judged([generated(clip) for clip in clips], truths)
     assert {name: rate.share for name, rate in rates.items()} == dict.fromkeys(DEMOS["video"].cards, 1.0)
-    still = [dataclasses.replace(clip, value=clip.value[:1].expand(16, -1, -1, -1)) for clip in clips]
+    still = [dataclasses.replace(clip, value=clip.value[:1].expand(8, -1, -1, -1)) for clip in clips]
     rates = DEMOS["video"].judged([generated(clip) for clip in still], truths)
     assert (rates["thing"].share, rates["moving"].share, rates["all"].share) == (1.0, 0.0, 0.0)

@@ -42,8 +42,11 @@ def losses(path):
 
 @pytest.fixture
 def signal_after(monkeypatch):
-    """Sends this process a signal while it takes the given step."""
-    original = Keeper.on_train_batch_end
+    """Sends this process a signal while it takes the given step.
+
+    A process that a shell put in the background ignores SIGINT, so here it is as in the foreground.
+    """
+    original, before = Keeper.on_train_batch_end, signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def arrange(step, signum=signal.SIGTERM):
         def hook(self, trainer, module, *rest):
@@ -53,7 +56,8 @@ def signal_after(monkeypatch):
 
         monkeypatch.setattr(Keeper, "on_train_batch_end", hook if step else original)
 
-    return arrange
+    yield arrange
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")

@@ -201,10 +201,10 @@ def task(data: Path, style: str, concepts: int, seed: int, cache: Path) -> Task:
 
 
 def drawn(run: Path, prompts: Sequence[str], style: str, settings: Mapping[str, Any]) -> list[Picture]:
-    """One picture for each prompt, in that order."""
+    """One picture for each prompt, in that order, each from noise of its own."""
     import mmdiff
 
-    samples = list(mmdiff.load(run).sample(prompt=prompts, style=style, **settings))
+    samples = list(mmdiff.load(run).each([(prompt, {"style": style}) for prompt in prompts], **settings))
     if [sample.prompt for sample in samples] != list(prompts):
         raise RuntimeError("the samples do not come in the order of their prompts")
     return [sample.sample.value for sample in samples]
