@@ -16,7 +16,7 @@ FACTS = dict.fromkeys(
     ("run", "n", "noun", "size", "data", "step", "weights", "sampler", "grid", "steps"), "x"
 )
 FACTS |= {"guidance": 1.0, "seed": 0}
-STRENGTHS = (0.0, 0.15, 0.3, 0.55, 1.0)  # below, a third of shuffled clips stay as they are
+STRENGTHS = (0.0, 0.1, 0.3, 0.55, 1.0)
 MEASURES = {measure.name: measure for measure in measures(lawful=True)}
 SPOILED = {
     noisy: ("flicker", "motion and flicker", "warp error", "temporal spectrum"),
@@ -41,10 +41,11 @@ def value(name, judged, twins):
 
 
 @pytest.mark.parametrize("damage", SPOILED)
-def test_more_damage_is_worse(real, damage):
-    sets = [Clips(damage(real.values, strength), FPS) for strength in STRENGTHS]
+def test_more_damage_is_worse(damage):
+    many = seen(count=32)  # the mildest damage leaves a third of the clips as they are
+    sets = [Clips(damage(many.values, strength), FPS) for strength in STRENGTHS]
     for name in SPOILED[damage]:
-        found = [value(name, judged, real) for judged in sets]
+        found = [value(name, judged, many) for judged in sets]
         assert all(a < b for a, b in pairwise(found)), (name, found)
 
 

@@ -1,5 +1,6 @@
 """One step: learning rate, guard against nan, gradients for all, learning."""
 
+import dataclasses
 import json
 import math
 
@@ -67,6 +68,20 @@ def test_every_parameter_gets_a_gradient_even_when_all_conditions_are_withheld(m
     nowhere = {name: torch.zeros_like(present) for name, present in batch.present.items()}
     module.training_step(batch._replace(present=nowhere), 0).backward()
     assert [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_muon_moves_the_hidden_layers_of_the_net_and_adamw_the_rest(made):
+    module, _ = made
+    names = {parameter: name for name, parameter in module.model.named_parameters()}
+    rest, levelled = ({names[p] for p in g["params"]} for g in module.configure_optimizers().param_groups)
+    assert rest | levelled == set(names.values())
+    assert "denoiser.net.middle.0.enter.weight" in levelled
+    assert all(name.startswith("denoiser.net.") and name.endswith(".weight") for name in levelled)
+    assert {"denoiser.net.first.weight", "denoiser.net.last.weight"} <= rest
+    training = dataclasses.replace(module.recipe.training, optimizer="adamw")
+    other = DiffusionModule(module.model, dataclasses.replace(module.recipe, training=training))
+    (group,) = other.configure_optimizers().param_groups
+    assert {names[p] for p in group["params"]} == set(names.values())
 
 
 @torch.no_grad()
