@@ -265,7 +265,7 @@ def training(contender: Contender, shape: Sequence[int], batch: int, compiled: b
             parameter.data = laid_out(parameter.data)
         cast = partial(torch.autocast, "cpu", torch.bfloat16)
         if compiled:
-            net.compile()
+            net.compile(dynamic=False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=contender.tuned or None)
 
     def step() -> None:
