@@ -144,9 +144,7 @@ class Pipeline:
         wishes = self._wishes(asks, indices, sampling, seed, size, source)
         return self._draw(wishes, progress)
 
-    def each(
-        self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0, **settings: Any
-    ) -> Iterator[Generated]:
+    def each(self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0, **settings: Any) -> Iterator[Generated]:
         """Yields ``n`` samples of each ask, drawn together, each from noise of its own.
 
         Those of ``sample`` share their noise between prompts, which shows what a word changes; what is judged

@@ -160,7 +160,11 @@ def test_the_shown_captions_cover_colours_shapes_and_positions():
 def test_the_asked_clips_differ_and_cover_all_words():
     asked = motions(96)
     assert len({truth["text"] for truth in asked}) == 96
-    for key, table in (("direction", bounce.DIRECTIONS), ("colour", shapes.COLOURS), ("shape", shapes.SHAPES)):
+    for key, table in (
+        ("direction", bounce.DIRECTIONS),
+        ("colour", shapes.COLOURS),
+        ("shape", shapes.SHAPES),
+    ):
         assert {truth[key] for truth in asked[:SHOWN]} == set(table)
 
 

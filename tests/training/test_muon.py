@@ -55,7 +55,9 @@ def test_matrices_move_as_with_the_optimiser_of_torch(decay):
     train(ours, Muon(*split(ours), lr=0.01, weight_decay=decay))
     peer = partial(torch.optim.Muon, momentum=MOMENTUM, ns_steps=TIMES, adjust_lr_fn="match_rms_adamw")
     makers = (peer, torch.optim.AdamW)
-    train(theirs, *(make(p, lr=0.01, weight_decay=decay) for make, p in zip(makers, split(theirs), strict=True)))
+    train(
+        theirs, *(make(p, lr=0.01, weight_decay=decay) for make, p in zip(makers, split(theirs), strict=True))
+    )
     # bfloat16 rounds to 1/256, and the two round in other places; they move by 0.02 in all
     for (name, one), other in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert_close(one, other, atol=5e-4, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
