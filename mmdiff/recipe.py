@@ -136,7 +136,7 @@ class Training:
 
     steps: Count
     batch_size: Count = 64
-    optimizer: Annotated[str, OneOf("muon", "adamw")] = "muon"
+    optimizer: Annotated[str, OneOf("adamw", "muon")] = "adamw"
     learning_rate: Annotated[float, Range(above=0)] = 1e-3
     warmup: Whole = 200  # steps of linear rise
     decay: Share = 0.3  # last share of the steps, linear fall to zero

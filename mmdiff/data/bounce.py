@@ -1,6 +1,7 @@
 """Captioned clips drawn by code, with the exact truth: one shape moves straight on and bounces off the walls.
 
-It starts at the middle of the side that it leaves, or in the corner, so that each caption is of a path.
+It starts near the middle of the side that it leaves, or near the corner, so that its first frame shows
+which way it will go.
 
 Clip `index` of a `seed` is always the same, at any size and frame rate, so nothing has to be stored.
 """

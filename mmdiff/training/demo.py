@@ -153,7 +153,10 @@ def notes(count: int) -> list[dict[str, Any]]:
 def motions(count: int) -> list[dict[str, Any]]:
     """Returns ``count`` truths about clips that take turns in colour, shape and direction."""
     colours, forms, ways = list(shapes.COLOURS), list(shapes.SHAPES), list(bounce.DIRECTIONS)
-    return [bounce.truth(colours[i % 8], forms[(i + i // 24) % 6], ways[i // 2 % 6]) for i in range(count)]
+    return [
+        bounce.truth(colours[i % 8], forms[(i + i // 24) % 6], ways[(i // 2 + i // 24) % 6])
+        for i in range(count)
+    ]
 
 
 def _judge_pictures(drawn: Sequence[Generated], truths: Truths) -> Mapping[str, Rate]:

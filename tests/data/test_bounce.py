@@ -47,9 +47,9 @@ def test_it_starts_in_the_corner_or_at_the_middle_of_the_side_that_it_leaves(ind
 
 
 @pytest.mark.parametrize("index", range(24))
-def test_it_goes_the_way_that_its_caption_says_through_half_of_the_room(index):
+def test_it_goes_the_way_that_its_caption_says_through_three_quarters_of_the_room(index):
     known = bounce.columns(0, index)
-    seconds = 0.5 * (1 - 2.2 * bounce.RADIUS) / bounce.SPEED
+    seconds = 0.75 * (1 - 2.2 * bounce.RADIUS) / bounce.SPEED
     path = bounce.path(known, (32, 32), np.linspace(0, seconds, 9))
     way = np.sign(bounce.DIRECTIONS[known["direction"]])
     assert (np.sign(np.diff(path, axis=0).round(9)) == way).all()

@@ -160,6 +160,8 @@ def test_the_shown_captions_cover_colours_shapes_and_positions():
 def test_the_asked_clips_differ_and_cover_all_words():
     asked = motions(96)
     assert len({truth["text"] for truth in asked}) == 96
+    every = {(way, colour) for way in bounce.DIRECTIONS for colour in shapes.COLOURS}
+    assert {(truth["direction"], truth["colour"]) for truth in asked} == every
     for key, table in (
         ("direction", bounce.DIRECTIONS),
         ("colour", shapes.COLOURS),

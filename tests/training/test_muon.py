@@ -9,7 +9,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmdiff.nets.conv import Conv
-from mmdiff.training.muon import MOMENTUM, TIMES, Muon, levelled
+from mmdiff.training.muon import MOMENTUM, TIMES, Muon, orthogonal
 
 STEPS = 4
 
@@ -35,17 +35,27 @@ def split(net):
 
 @pytest.mark.parametrize("shape", [(8, 8), (6, 20), (20, 6)])
 def test_steps_keep_their_directions_and_lose_their_lengths(shape):
-    """Against the exact decomposition: singular vectors stay, values come near to 1, whatever they were."""
+    """Against the exact decomposition: singular vectors stay, values come near to 1."""
     u, _, v = torch.linalg.svd(torch.randn(*shape, dtype=torch.float64), full_matrices=False)
     lengths = torch.logspace(0, -1, min(shape), dtype=torch.float64)
-    found = u.mT @ levelled(u * (7 * lengths) @ v) @ v.mT
+    found = u.mT @ orthogonal(u * (7 * lengths) @ v) @ v.mT
     assert_close(found, torch.diag(found.diagonal()), atol=1e-9, rtol=0)
     assert found.diagonal().min() > 0.6
     assert found.diagonal().max() < 1.3
 
 
+def test_small_directions_grow_most():
+    """A kernel's step as it is in training: two decades of singular values become one."""
+    u, _, v = torch.linalg.svd(torch.randn(64, 576, dtype=torch.float64), full_matrices=False)
+    lengths = torch.logspace(0, -2, 64, dtype=torch.float64)
+    found = (u.mT @ orthogonal(u * lengths @ v) @ v.mT).diagonal()
+    assert found[-1] / found[0] > 10 * lengths[-1] / lengths[0]
+    assert found.min() > 0.1
+    assert found.max() < 1.3
+
+
 def test_what_is_zero_does_not_move():
-    assert not levelled(torch.zeros(3, 4)).any()
+    assert not orthogonal(torch.zeros(3, 4)).any()
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
