@@ -40,8 +40,8 @@ examples:
   mmdiff demo video --out /tmp/x    into /tmp/x/video: clips to watch too
 
 Each takes minutes on two cores and makes its own training data: coloured shapes with captions, notes of a
-known pitch and timbre, and shapes that move and bounce off the walls, which a net learns that has learned to
-draw the shapes. Open the index.html whose path it prints: of all together there is one more that shows the
+known pitch and timbre, and shapes that move by a known law, which a net learns that has learned to draw the
+shapes. Open the index.html whose path it prints: of all together there is one more that shows the
 samples and the shares of each and leads to theirs. Interrupted, the same command goes on.
 """,
     options=options,
