@@ -3,7 +3,7 @@
 AdamW moves every number of a matrix about equally far; the directions that many samples share then take most
 of a step, and what few of them ask for is learned late.  Muon levels the singular values of the step (Jordan
 et al., 2024, "Muon: An optimizer for hidden layers in neural networks"), at the size that AdamW's would have
-(Liu et al., 2025, arXiv:2502.16982, eq. 4), so that both take similar learning rates.
+(Liu et al., 2025, arXiv:2502.16982, section 2.2), so that both take similar learning rates.
 """
 
 from collections.abc import Callable, Iterable

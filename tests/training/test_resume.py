@@ -88,8 +88,18 @@ def test_stopped_and_resumed_equals_whole(recipe, reference, signal_after, tmp_p
     assert_same_end(reference(recipe), tmp_path / "run")
 
 
-@pytest.mark.parametrize("settings", [["training.log_every=3"], ["training.precision=bf16"]])
-def test_interval_means_and_mixed_precision_resume_too(recipe, reference, signal_after, tmp_path, settings):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["training.log_every=3"],
+        ["training.precision=bf16"],
+        ["training.optimizer=muon"],
+        ["training.optimizer=muon", "training.precision=bf16"],
+    ],
+)
+def test_interval_means_precision_and_optimiser_resume_too(
+    recipe, reference, signal_after, tmp_path, settings
+):
     signal_after(4)
     with pytest.raises(SystemExit):
         train(recipe(*settings), run=tmp_path / "run", quiet=True)
