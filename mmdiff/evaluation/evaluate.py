@@ -16,7 +16,7 @@ from mmdiff.evaluation.measure import Row, compare
 from mmdiff.evaluation.real import Real, choose, source_of
 from mmdiff.evaluation.report import Report
 from mmdiff.generation.engine import Engine
-from mmdiff.generation.model import guidance_of
+from mmdiff.generation.model import guidance_of, unguided
 from mmdiff.generation.pipeline import Pipeline, load, whole
 from mmdiff.generation.request import Request
 from mmdiff.metrics.trajectory import lawful
@@ -84,8 +84,7 @@ def draw(
     model, engine = pipeline.model, Engine(pipeline.model, pipeline.precision, pipeline.rows)
     program, shape, requests = model.program(sampling), model.modality.shape, list[Request]()
     for index, raw in enumerate(asked):
-        bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
-        guidance = guidance_of(sampling if raw else bare)
+        guidance = guidance_of(sampling if raw else unguided(sampling))
         shared = pipeline.recipe.diffusion.shared_noise
         requests.append(Request(shape, program, guidance, raw, seed, index, shared=shared))
         engine.add(requests[-1])

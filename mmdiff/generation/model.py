@@ -181,6 +181,11 @@ def levels_of(sampling: Sampling, schedule: Schedule) -> NoiseLevel:
     return levels
 
 
+def unguided(sampling: Sampling) -> Sampling:
+    """The same without guidance, for what is asked to be nothing: there is nothing to guide towards."""
+    return dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+
+
 def guidance_of(sampling: Sampling) -> Guidance:
     """The guidance that ``sampling`` asks for."""
     if not (math.isfinite(sampling.guidance) and sampling.guidance >= 0):

@@ -18,7 +18,7 @@ from mmdiff.generation import provenance as provenances
 from mmdiff.generation.asked import ask
 from mmdiff.generation.engine import ROWS, Engine
 from mmdiff.generation.given import Given
-from mmdiff.generation.model import Model, build, guidance_of
+from mmdiff.generation.model import Model, build, guidance_of, unguided
 from mmdiff.generation.provenance import Origin, Wish
 from mmdiff.generation.request import Request
 from mmdiff.generation.windows import Take, cut
@@ -185,8 +185,7 @@ class Pipeline:
         shape, known, wishes = windows.each.shape, windows.known(0, self.model), list[Wish]()
         for (prompt, conditions), places in zip(asks, indices, strict=True):
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
-            bare = dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
-            how = bare if asked.nothing else sampling
+            how = unguided(sampling) if asked.nothing else sampling
             guidance = guidance_of(how)
             shared = self.recipe.diffusion.shared_noise
             for index in places:

@@ -101,8 +101,8 @@ def _moments(ink: Float[Tensor, "f n"]) -> tuple[Float[Tensor, " f"], Float[Tens
 
 def lawful(known: Mapping[str, Any]) -> bool:
     """Whether this says, in words that `fit` knows, all that it compares with."""
-    ways, things = known.get("direction") in _WAYS, known.get("colour") in COLOURS
-    return ways and things and known.get("shape") in FORMS
+    way, colour, shape = (known.get(name) for name in ("direction", "colour", "shape"))
+    return way in _WAYS and colour in COLOURS and shape in FORMS
 
 
 def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:

@@ -50,15 +50,14 @@ class Muon(torch.optim.AdamW):
         for group in self.param_groups:
             for weight in group["params"] if group["turned"] else ():
                 if weight.grad is not None:
-                    self._move(weight, group["lr"], group["weight_decay"])
+                    self._move(weight, weight.grad, group["lr"], group["weight_decay"])
                     weight.grad = None  # so that AdamW passes over it
         super().step()
         return loss
 
     @torch.no_grad()
-    def _move(self, weight: nn.Parameter, rate: float, decay: float) -> None:
-        state, grad = self.state[weight], weight.grad
-        assert grad is not None
+    def _move(self, weight: nn.Parameter, grad: Tensor, rate: float, decay: float) -> None:
+        state = self.state[weight]
         if not state:  # AdamW looks for the step in the state of every parameter when it is loaded
             state.update(step=torch.zeros(()), momentum=torch.zeros_like(weight))
         momentum = state["momentum"].lerp_(grad, 1 - MOMENTUM)

@@ -16,7 +16,7 @@ FACTS = dict.fromkeys(
     ("run", "n", "noun", "size", "data", "step", "weights", "sampler", "grid", "steps"), "x"
 )
 FACTS |= {"guidance": 1.0, "seed": 0}
-STRENGTHS = (0.0, 0.1, 0.3, 0.55, 1.0)
+STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 MEASURES = {measure.name: measure for measure in measures(lawful=True)}
 SPOILED = {
     noisy: ("flicker", "motion and flicker", "warp error", "temporal spectrum"),
