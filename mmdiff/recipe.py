@@ -109,7 +109,8 @@ class ConditionSpec:
     """One thing that a sample can be asked for, under the name that the recipe gives it."""
 
     kind: Annotated[str, OneOf("text", "label", "number", "style", "envelope")]
-    # label, number: the metadata column; the condition's own name when not given
+    # label, number: the metadata column, or what the audit says of files, such as motion or seconds; the
+    # condition's own name when not given
     # style: a column whose value a sample shares with its reference; a sample is its own when not given
     column: str | None = None
     dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
@@ -207,6 +208,12 @@ class Recipe:
                 raise UserError(
                     f"sampling.conditions.{name}: takes a file, which only mmdiff sample can be given"
                 )
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Where labels and numbers are found: metadata columns, or facts of files."""
+        specs = self.conditions.items()
+        return frozenset(spec.column or name for name, spec in specs if spec.kind in ("label", "number"))
 
     def override(self, settings: Iterable[str]) -> "Recipe":
         """The recipe with ``a.b=c`` settings applied; ``c`` is read as YAML.

@@ -27,7 +27,7 @@ class Conditions(nn.Module):
     origin: Tensor
 
     def __init__(self, specs: Mapping[str, ConditionSpec], width: int = 256, styles: int = 0) -> None:
-        """``styles`` is how many numbers the modality measures of a reference; 0 where it measures none."""
+        """``styles`` is how many numbers the modality measures of a reference; 0 where nothing is lent."""
         super().__init__()
         self.width, self.styles = width, styles
         self.register_buffer("origin", torch.zeros(width), persistent=False)
@@ -86,8 +86,6 @@ def number(name: str, spec: ConditionSpec, among: Conditions) -> Number:
 
 
 def style(name: str, spec: ConditionSpec, among: Conditions) -> Style:
-    if not among.styles:
-        raise UserError(f"conditions.{name}.kind: got 'style', which only sounds have")
     return Style(name, among.styles, among.width)
 
 

@@ -13,6 +13,15 @@ from mmdiff.errors import UserError
 MOST = 128  # cosines
 
 
+def parsed(text: str) -> float:
+    """The number that a text says, such as 24 or 24000/1001; not a number when it says none."""
+    whole, slash, parts = text.partition("/")
+    try:
+        return float(whole) / float(parts) if slash else float(whole)
+    except (ValueError, ZeroDivisionError):
+        return math.nan
+
+
 class Number(Conditioner):
     """Encodes a number by cosines of its place in the range, and a small network.
 
@@ -37,17 +46,14 @@ class Number(Conditioner):
         self.null = nn.Parameter(torch.randn(width) * 0.1)
 
     def ids(self, value: str | None) -> Float[Tensor, ""]:
-        """Returns the place of the number in its range, 0 to 1; 0 for None.
+        """Returns the place of the number, such as 24 or 24000/1001, in its range, 0 to 1; 0 for None.
 
         Raises:
             UserError: it is not a number, or lies outside.
         """
         if value is None:
             return torch.tensor(0.0)
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
+        number = parsed(value)
         if not self.low <= number <= self.high:
             wanted = f"a number from {self.low:g} to {self.high:g}"
             raise UserError(f"condition {self.name!r}: got {value!r}, expected {wanted}")

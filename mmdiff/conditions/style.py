@@ -1,4 +1,4 @@
-"""A reference whose style is taken: a recording that lends its timbre."""
+"""A reference whose style is taken: a recording that lends its timbre, a picture that lends how it looks."""
 
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """The audit: every file of a data source, used, or rejected and why."""
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -61,6 +61,11 @@ class Audit:
     def listing(self) -> Listing:
         """What can be used, for a Library."""
         return Listing(self.root, tuple(u.entry for u in self.used), self.rejected, self.left_out)
+
+    def columns(self, names: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Some of the facts of each used file that has them, by its name, for `Listing.beside`."""
+        found = {u.file_name: {n: u.facts[n] for n in sorted(names) if n in u.facts} for u in self.used}
+        return found if names else {}
 
     def as_dict(self) -> dict[str, Any]:
         """The whole audit as JSON types."""

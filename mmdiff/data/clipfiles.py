@@ -158,6 +158,8 @@ def _comment(data: bytes) -> str:
     if animations.is_animation(data):
         with Image.open(io.BytesIO(data), formats=animations.FORMATS) as picture:
             return animations.comment(picture)
+    if animations.is_still(data):
+        return ""
     with films.opened(data) as container:
         return films.comment(container)
 
@@ -269,7 +271,7 @@ def _write_sequence(
         if not _NUMBERED.fullmatch(path.name):
             raise UserError(f"{folder}: holds {path.name}; a PNG sequence takes a folder of its own")
     chunks = PngImagePlugin.PngInfo()
-    chunks.add_itxt("mmdiff clip", str(_size(pictures, fps)))
+    chunks.add_itxt(cliptags.KEY, str(_size(pictures, fps)))
     if provenance is not None:
         chunks.add_itxt("mmdiff", json.dumps(dict(provenance), sort_keys=True))  # as in a picture of ours
     part = files.temporary(folder.with_name(f"{folder.name}.new"))  # the older one leaves under its own

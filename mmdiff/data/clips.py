@@ -16,13 +16,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from mmdiff.data import animations, films, whole, wholesound
+from mmdiff.data import animations, films, sequences, whole, wholesound
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.pictures import Picture
 from mmdiff.data.shown import Film, Shown, refusing
 
 MOST_BYTES = 1 << 30  # of the frames that are kept; decided while they are read
 _LATE = Fraction(1, 4)  # of a frame
+_USUAL = Fraction(24)  # frames a second, of folders of pictures
 Frames = UInt8[np.ndarray, "f h w 3"]
 Shape = Callable[[Picture], Picture]
 
@@ -62,7 +63,7 @@ def decoded(data: bytes, name: str, fps: Fraction | None = None, shape: Shape | 
     Raises:
         BadFile: whatever is wrong with the file.
     """
-    film = opened(data, name)
+    film = opened(data, name, rate=fps)
     log = _Log(film.shown, shape)
     frames = _stacked(log if fps is None else held(log, fps), name, log.shape)
     return Clip(frames, log.facts(film))
@@ -83,7 +84,7 @@ def window(
     Raises:
         BadFile: whatever is wrong with this part of the file, or the clip ends before it.
     """
-    film = opened(data, name, start + _LATE / fps)
+    film = opened(data, name, start + _LATE / fps, fps)
     return _stacked(held(film.shown, fps, start, count), name, shape)
 
 
@@ -93,12 +94,15 @@ def claimed(data: bytes, name: str, fps: Fraction) -> int | None:
     Raises:
         BadFile: whatever is wrong at the start.
     """
-    seconds = opened(data, name).seconds
+    seconds = opened(data, name, rate=fps).seconds
     return None if seconds is None else _count(seconds, fps)
 
 
-def opened(data: bytes, name: str, start: Fraction = Fraction(0)) -> Film:
+def opened(data: bytes, name: str, start: Fraction = Fraction(0), rate: Fraction | None = None) -> Film:
     """The frames in the bytes of a file, from the one shown ``start`` seconds after the first on, or before.
+
+    Args:
+        rate: of a folder of pictures that says none; None: 24 frames a second.
 
     Raises:
         BadFile: whatever is wrong at the start; what turns up later is raised while frames are taken.
@@ -107,7 +111,9 @@ def opened(data: bytes, name: str, start: Fraction = Fraction(0)) -> Film:
         raise BadFile(name, "empty file")
     if fault := wholesound.fault(data) or whole.fault(data) or animations.gif_fault(data):
         raise BadFile(name, fault)
-    if animations.is_animation(data):
+    if sequences.is_sequence(data):
+        found = sequences.film(data, name, rate or _USUAL)
+    elif animations.is_animation(data):
         found = animations.film(data, name)
     else:
         found = (_sought(data, name, start) if start > 0 else None) or films.film(data, name)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mmdiff.recipe import RATE
 
-_KEY = "mmdiff clip"  # beside the keys of the provenance, of which none is so called
+KEY = "mmdiff clip"  # beside the keys of the provenance, of which none is so called
 _SIZE = re.compile(rf"([1-9]\d{{0,8}})x([1-9]\d{{0,8}})x([1-9]\d{{0,8}})@({RATE})")
 
 
@@ -36,7 +36,7 @@ def size_of(text: str) -> ClipSize | None:
 
 def comment(size: ClipSize, provenance: Mapping[str, Any] | None) -> str:
     """The text for the comment of a file, ASCII."""
-    told = str(size) if provenance is None else {**provenance, _KEY: str(size)}
+    told = str(size) if provenance is None else {**provenance, KEY: str(size)}
     return json.dumps(told, sort_keys=True)
 
 
@@ -50,4 +50,4 @@ def told(comment: str) -> tuple[ClipSize | None, dict[str, Any] | None]:
         return size_of(found), None
     if not isinstance(found, dict):
         return None, None
-    return size_of(str(found.pop(_KEY, ""))), found
+    return size_of(str(found.pop(KEY, ""))), found

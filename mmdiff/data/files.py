@@ -85,7 +85,7 @@ class Index:
 
     def _followed(self, name: str) -> str | None:
         for _ in range(_LONGEST_CHAIN):
-            hop = next((part for part in _prefixes(name) if part in self.links), None)
+            hop = next((part for part in prefixes(name) if part in self.links), None)
             if hop is None:
                 return name
             ahead = self.links[hop]
@@ -105,7 +105,7 @@ def leaves(path: str) -> bool:
     return path.startswith(("/", "../")) or path == ".."
 
 
-def _prefixes(name: str) -> Iterator[str]:
+def prefixes(name: str) -> Iterator[str]:
     """The folders above a name, outermost first, then the name."""
     at = name.find("/")
     while at >= 0:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from mmdiff.data import whole
 from mmdiff.data.badfile import BadFile
@@ -49,6 +50,14 @@ def from_x0(x0: Float[Tensor, "..."]) -> UInt8[Tensor, "..."]:
     if not bool(x0.isfinite().all()):
         raise ValueError("x0 holds numbers that are not finite, expected colours in [-1, 1]")
     return ((x0 + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def reduced(pictures: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b c h2 w2"]:
+    """At a shorter side of ``side`` pixels, by averaging; smaller ones as they are."""
+    height, width = pictures.shape[2:]
+    if (short := min(height, width)) <= side:
+        return pictures
+    return interpolate(pictures, (round(height * side / short), round(width * side / short)), mode="area")
 
 
 def box(text: str) -> tuple[slice, slice] | None:

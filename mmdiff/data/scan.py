@@ -12,12 +12,12 @@ Whatever is not used is reported with its reason, never dropped in silence and n
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mmdiff.data import archive, files, metadata
+from mmdiff.data import archive, files, metadata, sequences
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.files import Index, Place
 from mmdiff.errors import UserError
@@ -29,10 +29,10 @@ _BOOKS: dict[str, Callable[[bytes], Iterator[metadata.Row]]] = {
 }
 # A row may name a file of any extension, since the content decides. Only those of another medium are passed
 # over, so that one metadata file can serve pictures and sounds.
-_MEDIA = frozenset(
+_FILMS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"})
+_MEDIA = _FILMS | frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
     | {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"}
-    | {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"}
 )
 _NUMBER = re.compile(r"([0-9]+)")
 
@@ -77,13 +77,24 @@ class Listing:
     rejections: tuple[Rejection, ...] = ()
     left_out: tuple[Rejection, ...] = ()
 
+    def beside(self, facts: Mapping[str, Mapping[str, Any]]) -> "Listing":
+        """The same with facts of files, by name, as columns where the metadata has none of that name."""
+
+        def filled(entry: Entry) -> Entry:
+            missing = {name for name, value in entry.columns.items() if value is None or value == ""}
+            held = {name: value for name, value in entry.columns.items() if name not in missing}
+            return replace(entry, columns={**entry.columns, **facts.get(entry.file_name, {}), **held})
+
+        return replace(self, entries=tuple(map(filled, self.entries)))
+
 
 def scan(path: str | Path, suffixes: frozenset[str], captions: str = "text") -> Listing:
     """Lists the files of one modality.
 
     Args:
         path: a folder or a tar archive (plain, gzip, bzip2 or xz).
-        suffixes: lower-case extensions of the modality, with the dot.
+        suffixes: lower-case extensions of the modality, with the dot. Where films are among them, a folder of
+            numbered pictures is one sample.
         captions: the metadata column that every row must have as a string; `text` is a copy of it.
 
     Raises:
@@ -93,7 +104,12 @@ def scan(path: str | Path, suffixes: frozenset[str], captions: str = "text") -> 
     if not where.exists():
         raise UserError(f"{path} does not exist; expected a folder or a tar archive")
     found = files.folder(where) if where.is_dir() else archive.archive(where)
-    search = _Search(found, suffixes, captions)
+    inside: dict[str, Sequence[str]] = {}
+    if suffixes & _FILMS:
+        clips = sequences.found(found, filter(_visible, found))
+        inside = {folder: names for folder, (_, names) in clips.items()}
+        found = replace(found, files={**found.files, **{folder: clip for folder, (clip, _) in clips.items()}})
+    search = _Search(found, suffixes, captions, inside)
     search.run()
     return Listing(
         str(path),
@@ -137,6 +153,7 @@ class _Search:
     index: Index
     suffixes: frozenset[str]
     captions: str
+    clips: Mapping[str, Sequence[str]]  # folders that are one sample, with the names of their pictures
     entries: list[Entry] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: list[Rejection] = field(default_factory=list)
@@ -147,7 +164,9 @@ class _Search:
         named: dict[str, str] = {}  # name in the index -> the row that names it
         for folder, book in books.items():
             self._read_book(folder, book, named)
-        candidates = [n for n in self.index if _visible(n) and _suffix(n) in self.suffixes and n not in named]
+        # Metadata that names pictures one by one says that they are no clip
+        gone = {n for up, inside in self.clips.items() for n in ([up] if named.keys() & inside else inside)}
+        candidates = [n for n in self.index if self._wanted(n) and n not in named and n not in gone]
         self._report_folder_links()
         captioned = {posixpath.dirname(n) for n in candidates if self._caption_name(n) in self.index}
         for name in candidates:
@@ -159,6 +178,10 @@ class _Search:
                 self.left_out.append(Rejection(name, "neither metadata nor a caption file names it"))
             else:
                 self._take(name, folder, folder in captioned)
+
+    def _wanted(self, name: str) -> bool:
+        """Whether a name is that of a sample, be it a folder."""
+        return _visible(name) and (_suffix(name) in self.suffixes or name in self.clips)
 
     def _books(self) -> dict[str, str]:
         """The metadata file of every folder that has one, outer folders first; JSON lines before CSV."""
@@ -230,7 +253,7 @@ class _Search:
                 self.rejections.append(Rejection(name, "a link that leaves the folder"))
 
     def _caption_name(self, name: str) -> str:
-        return posixpath.splitext(name)[0] + ".txt"
+        return (name if name in self.clips else posixpath.splitext(name)[0]) + ".txt"
 
     def _take(self, name: str, folder: str, captioned: bool) -> None:
         """Makes an entry of a file without metadata."""

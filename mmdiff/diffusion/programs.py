@@ -82,7 +82,7 @@ def step(state: State, x0: Tensor, noise: Tensor, rows: Rows, used: Used = EVERY
     """
     registers, factors = (*state, x0, noise), rows.to(x0)[(...,) + (None,) * (x0.ndim - 1)]
     x, saved, newest = (
-        reduce(torch.add, [factors[:, row, i] * registers[i] for i in columns] or [torch.zeros_like(x0)])
+        reduce(Tensor.add_, [factors[:, row, i] * registers[i] for i in columns] or [torch.zeros_like(x0)])
         for row, columns in enumerate(used)
     )
     return State(x, saved, newest, state.newest, state.older)

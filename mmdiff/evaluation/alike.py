@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mmdiff.conditions.number import parsed
+
 Raw = Mapping[str, str]  # conditions by name, as people write them
 
 
@@ -43,7 +45,7 @@ class Alike:
         """Of numbers their difference; of words 0 where they are the same, else 1."""
         if name not in self.numbers:
             return torch.tensor([float(row.get(name) != value) for row in self.rows], dtype=torch.float64)
-        wanted = float(value)
+        wanted = parsed(value)
         there = (row.get(name) for row in self.rows)
-        distances = [torch.inf if other is None else abs(float(other) - wanted) for other in there]
+        distances = [torch.inf if other is None else abs(parsed(other) - wanted) for other in there]
         return torch.tensor(distances, dtype=torch.float64)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmdiff import counter
+from mmdiff.data.audit import audit
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Library
 from mmdiff.data.made import MADE, made
@@ -18,7 +19,7 @@ from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.evaluation.alike import Alike, Raw
 from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality
+from mmdiff.modalities import Modality, Moving
 from mmdiff.recipe import Recipe
 
 DEFAULT, FEWEST = 100, 4  # samples; with fewer than four there is no interval
@@ -59,6 +60,8 @@ def source_of(recipe: Recipe, modality: Modality, data: Path | None) -> tuple[So
     settings = recipe.data
     if data is not None:
         listing = scan(data, modality.suffixes, settings.captions)
+        if names := recipe.columns & modality.measures:
+            listing = listing.beside(audit(data, modality, captions=settings.captions).columns(names))
         return Library(listing, modality, settings.cache_mb), str(data)
     if settings.source not in MADE:
         raise UserError(f"--data: got nothing, expected a folder or a tar of real {modality.noun}")
@@ -140,6 +143,7 @@ class _Reader:
 
     def read(self, order: Iterator[int], count: int) -> Iterator[tuple[int, Tensor]]:
         """The first usable ones, each with its index."""
+        modality = self.model.modality
         while count:
             index = next(order, None)
             if index is None:
@@ -150,7 +154,10 @@ class _Reader:
             except BadFile as error:
                 self.rejected[index] = str(error)
                 continue
-            yield index, self.model.modality.window(packed, place)[0]
+            if isinstance(modality, Moving) and not modality.moves(packed):
+                self.rejected[index] = f"{self.source.name(index)}: a picture, in which nothing moves"
+                continue
+            yield index, modality.window(packed, place)[0]
             count -= 1
 
     def asked(self, index: int) -> Raw:

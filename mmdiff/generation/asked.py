@@ -72,7 +72,7 @@ def ask(
             data, hashes[name] = file_bytes(word, f"condition {name!r}", wanted.get(name))
             packed = modality.pack(modality.read(data, word))
             if kind == "style":
-                raw[name] = heard(modality).style(packed)
+                raw[name] = modality.style(packed)
             else:
                 aligned[name] = heard(modality).envelope(modality.window(packed, 0.0)[0])
         else:

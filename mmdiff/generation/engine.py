@@ -135,9 +135,9 @@ class Engine:
             batch.state = step(batch.state, x0, noise, call.rows, call.used)
         for flight in batch.flights:
             flight.call += 1
-        landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
-        if not landed:
+        if not call.last:
             return []
+        landed = {id(f): batch.state.x[i] for i, f in enumerate(batch.flights) if f.landed}
         self._release(shape)
         self._keep(shape, [flight for flight in queue if not flight.landed])
         return [Finished(f.request, _kept(f, landed[id(f)]).clone()) for f in queue if f.landed]

@@ -99,12 +99,14 @@ class Call(NamedTuple):
         rows: of the step of each.
         used: the registers that each row of any of them reads.
         noisy: whether the step of any of them adds noise.
+        last: whether it is the last call of any of them.
     """
 
     level: Float[Tensor, "b 4"]
     rows: Rows
     used: Used
     noisy: bool
+    last: bool
 
 
 Chosen = list[tuple[Flight, int]]  # flights and the rows of their next call, in order of arrival
@@ -164,7 +166,7 @@ def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Call]:
     levels, rows = table[..., :LEVEL], table[..., LEVEL:].unflatten(-1, (3, REGISTERS))
     for call in range(calls):
         used = _union({flight.plan.used[flight.call] for flight in flights})
-        yield Call(levels[call], rows[call], used, noisy(used))
+        yield Call(levels[call], rows[call], used, noisy(used), call == calls - 1)
 
 
 def _union(every: set[Used]) -> Used:

@@ -21,7 +21,7 @@ from mmdiff.diffusion.schedules import SCHEDULES, Schedule, Shifted
 from mmdiff.diffusion.targets import TARGETS
 from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
 from mmdiff.errors import UserError
-from mmdiff.modalities import Heard, Modality, Moving, Sample, heard, modality_of
+from mmdiff.modalities import Heard, Modality, Moving, Sample, modality_of
 from mmdiff.naming import choose
 from mmdiff.nets import SIZES, Condition, Given, Shape, UNet
 from mmdiff.recipe import Diffusion, Net, Recipe, Sampling
@@ -57,10 +57,9 @@ class Model(nn.Module):
         self.weight = weight_of(diffusion)
         self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
         choose(TARGETS, diffusion.target, "diffusion.target")
-        sounds = isinstance(self.modality, Heard)
-        self.conditions = Conditions(recipe.conditions, styles=heard(self.modality).styles if sounds else 0)
+        self.conditions = Conditions(recipe.conditions, styles=self.modality.styles)
         self.curves = tuple(name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED)
-        if self.curves and not sounds:
+        if self.curves and not isinstance(self.modality, Heard):
             raise UserError(f"conditions.{self.curves[0]}.kind: got 'envelope', which only sounds have")
         channels, *sizes = self.modality.shape
         column = (channels, *(1,) * len(sizes))

@@ -27,6 +27,8 @@ class Modality(Protocol):
         suffixes: of the files that can be read, lower case with the dot.
         formats: kinds of files that can be written, without the dot.
         whitens: whether x0 is whitened channel by channel by what a run measures on its data.
+        measures: the names of its facts, which conditions can be where no metadata says them.
+        styles: how many numbers `style` measures.
     """
 
     name: ClassVar[str]
@@ -37,6 +39,8 @@ class Modality(Protocol):
     suffixes: ClassVar[frozenset[str]]
     formats: ClassVar[tuple[str, ...]]
     whitens: ClassVar[bool]
+    measures: ClassVar[frozenset[str]]
+    styles: ClassVar[int]
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Modality":
@@ -64,7 +68,7 @@ class Modality(Protocol):
         """The sample in the bytes of a file, as it is. Raises BadFile."""
 
     def facts(self, sample: Sample) -> Mapping[str, Any]:
-        """What the audit says of a sample."""
+        """What the audit says of a sample: all of `measures`."""
 
     def pack(self, sample: Sample) -> Tensor:
         """What caches hold: the sample in as few bytes as it can be kept, whole."""
@@ -79,6 +83,9 @@ class Modality(Protocol):
         Returns:
             The window, and where its x0 is sample and not padding, 1 or 0 as `[1 *axes]`; None: everywhere.
         """
+
+    def style(self, packed: Tensor) -> Tensor:
+        """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
 
     def kept(self, places: str, packed: Tensor) -> Tensor:
         """Which positions of x0 are those of a packed sample, as booleans `[1 *axes]`.
@@ -119,20 +126,11 @@ class Modality(Protocol):
 
 @runtime_checkable
 class Heard(Protocol):
-    """What a modality offers beside the rest if its samples are sounds: they lend their style and loudness.
-
-    Attributes:
-        styles: how many numbers `style` measures.
-    """
-
-    styles: ClassVar[int]
+    """What a modality offers beside the rest if its samples are sounds: they lend their loudness."""
 
     @property
     def gains(self) -> Tensor:
         """How strongly each channel of x0 counts when it is whitened, of mean square 1."""
-
-    def style(self, packed: Tensor) -> Tensor:
-        """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
 
     def envelope(self, window: Tensor) -> Tensor:
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
@@ -148,6 +146,9 @@ class Moving(Protocol):
     @property
     def frames(self) -> int:
         """Of a sample."""
+
+    def moves(self, packed: Tensor) -> bool:
+        """Whether a packed sample moves; else a window shows one picture as often as it has frames."""
 
     def kept_from(self, start: int, places: str, packed: Tensor) -> Tensor:
         """As `kept`, of the window that begins at a frame of a longer sample, of which all else is."""

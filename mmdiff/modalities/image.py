@@ -14,6 +14,7 @@ from PIL import ExifTags, PngImagePlugin
 from PIL import Image as Pillow
 from torch import Tensor
 
+from mmdiff.data import looks
 from mmdiff.data.pictures import FORMATS, box, covering, decoded, from_x0, to_x0
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
@@ -49,6 +50,8 @@ class Image:
 
     formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
     whitens: ClassVar[bool] = False
+    measures: ClassVar[frozenset[str]] = frozenset({"width", "height"})
+    styles: ClassVar[int] = looks.FEATURES
     seconds_per_position: ClassVar[None] = None
 
     def __post_init__(self) -> None:
@@ -96,6 +99,10 @@ class Image:
     def window(self, packed: UInt8[Tensor, "3 h w"], place: float) -> tuple[UInt8[Tensor, "3 h w"], None]:
         """All of it."""
         return packed, None
+
+    def style(self, packed: UInt8[Tensor, "3 h w"]) -> Float[Tensor, " d"]:
+        """How it looks, whatever it shows."""
+        return looks.look(packed)
 
     def kept(self, places: str, packed: UInt8[Tensor, "3 h w"]) -> Bool[Tensor, "1 h w"]:
         """Which pixels are those of a picture: those in any of the boxes, or after a minus in none of them.

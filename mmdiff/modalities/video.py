@@ -16,16 +16,19 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image as Pillow
 from torch import Tensor
 
-from mmdiff.data import animations, clipfiles, clips
+from mmdiff.data import animations, clipfiles, clips, looks
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.cliptags import ClipSize, size_of
-from mmdiff.data.pictures import Picture, box, covering, decoded, from_x0, to_x0
+from mmdiff.data.pictures import Picture, box, covering, decoded, from_x0, reduced, to_x0
 from mmdiff.errors import UserError
+from mmdiff.metrics import motion
 from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
 from mmdiff.recipe import Recipe, pixels
 
 _LONG = 1 << 26  # bytes of a packed film, from which on training decodes no more than it sees
+_RUNS, _PAIRS = 4, 6  # where motion is measured: runs of neighbouring frames, spread over a long clip
+_SIDE = 32  # pixels of the shorter side, at which it is
 _FRAMES = re.compile(r"(\d+)(?:(-)(\d*))?")
 
 
@@ -52,12 +55,14 @@ class Video:
     extents: ClassVar[tuple[str, ...]] = ("frames", "seconds", "size", "fps")
     plays: ClassVar[str] = "video"
     suffix: ClassVar[str] = ".mp4"
-    # Not .png: what is so called is a picture, be it one of the frames of a clip
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".gif", ".webp", ".apng"}
+        | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}  # pictures among clips
     )
     formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif")
     whitens: ClassVar[bool] = False
+    measures: ClassVar[frozenset[str]] = frozenset({"width", "height", "frames", "fps", "seconds", "motion"})
+    styles: ClassVar[int] = looks.FEATURES
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.frames) < 1:
@@ -126,10 +131,16 @@ class Video:
         return Sample(torch.from_numpy(frames), fps=self.fps, file=file)
 
     def facts(self, sample: Sample) -> dict[str, Any]:
-        """What the audit says of a sample: of the file, where it came from one."""
+        """What the audit says of a sample: of the file, where it came from one, and how much moves in it.
+
+        A picture is shown for no time, and nothing is said of that.
+        """
         count, height, width, _ = sample.value.shape
         fps = self._fps(sample)
-        return {**_facts(width, height, count, fps, count / fps), **sample.file}
+        facts = {**_facts(width, height, count, fps, count / fps), **sample.file}
+        if facts["frames"] == 1:
+            return {name: facts[name] for name in ("width", "height", "frames")}
+        return {**facts, "motion": round(_motion(sample.value, float(fps)), 3) if count > 1 else 0.0}
 
     def pack(self, sample: Sample) -> UInt8[Tensor, "3 f h w"]:
         """The whole clip at this modality's size and rate."""
@@ -146,14 +157,20 @@ class Video:
         """`frames` frames, from one on that `place` decides, or all of them and the last one on and on.
 
         Padding repeats the last frame, so that what layers over time see across the edge is no cut; the mask
-        keeps it out of the loss.
+        keeps it out of the loss. A picture is no clip that ends but as many pictures, each with other noise.
         """
+        if not self.moves(packed):
+            return packed.expand(-1, self.frames, -1, -1), None
         spare = packed.shape[1] - self.frames
         if spare >= 0:
             start = int(place * (spare + 1))
             return packed[:, start : start + self.frames], None
         padded = torch.cat([packed, packed[:, -1:].expand(-1, -spare, -1, -1)], 1)
         return padded, self._frame_mask(range(packed.shape[1])).float()
+
+    def moves(self, packed: UInt8[Tensor, "3 f h w"]) -> bool:
+        """Whether it is no picture among clips of several frames."""
+        return packed.shape[1] > 1 or self.frames == 1
 
     def sought(self, data: bytes, name: str, place: float) -> UInt8[Tensor, "3 f h w"] | None:
         """What `window` gives of a film too long to be decoded and kept whole, decoded from a key frame on.
@@ -170,6 +187,10 @@ class Video:
         except BadFile:  # whatever it is, decoding the whole will tell
             return None
         return _channels_first(frames) if len(frames) == self.frames else None
+
+    def style(self, packed: UInt8[Tensor, "3 f h w"]) -> Float[Tensor, " d"]:
+        """How its middle frame looks, or a picture, whatever it shows."""
+        return looks.look(packed[:, packed.shape[1] // 2])
 
     def kept(self, places: str, packed: UInt8[Tensor, "3 f h w"]) -> Bool[Tensor, "1 f2 h w"]:
         """Which pixels of which frames are those of a clip; after a minus, all but the ones named.
@@ -280,6 +301,21 @@ class Video:
 
 def _channels_first(frames: UInt8[np.ndarray, "f h w 3"]) -> UInt8[Tensor, "3 f h w"]:
     return torch.from_numpy(frames).permute(3, 0, 1, 2).contiguous()
+
+
+def _motion(frames: UInt8[Tensor, "f h w 3"], fps: float) -> float:
+    """How much moves, in shorter sides a second, seen at a small size; of long clips in some runs of frames.
+
+    A clip of a lower rate shows frames twice and more, so single pairs would often see nothing move.
+    """
+    pairs = len(frames) - 1
+    first = torch.arange(pairs)
+    if pairs > _RUNS * _PAIRS:
+        starts = torch.linspace(0, pairs - _PAIRS, _RUNS).long()
+        first = (starts[:, None] + torch.arange(_PAIRS)).flatten()
+    both = torch.stack([frames[first], frames[first + 1]], 1).flatten(0, 1).movedim(-1, 1)
+    small = reduced(both.float() / 255, _SIDE).movedim(1, -1).unflatten(0, (-1, 2))
+    return float(motion.amount(motion.flows(small), fps).mean())
 
 
 def _facts(width: int, height: int, frames: int, fps: Fraction, seconds: Fraction) -> dict[str, Any]:

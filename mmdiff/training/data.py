@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
 from mmdiff.data.source import Source
-from mmdiff.modalities import heard, modality_of
+from mmdiff.modalities import Moving, heard, modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
 from mmdiff.training.known import known
 from mmdiff.training.signals import ignore_in_worker
@@ -32,6 +32,7 @@ class Batch(NamedTuple):
 
     ``x0`` is not whitened yet. ``valid`` is 1 where it is sample and 0 where it is padding; None: all sample.
     ``given`` is where the sample is known, and ``curves`` what runs along with it; None in a run without.
+    ``moving`` is false for pictures among clips; None when there are none.
     """
 
     x0: Float[Tensor, "b *shape"]
@@ -42,6 +43,7 @@ class Batch(NamedTuple):
     valid: Float[Tensor, "b 1 *axes"] | None = None
     given: Bool[Tensor, "b 1 *axes"] | None = None
     curves: Float[Tensor, "b e *axes"] | None = None
+    moving: Bool[Tensor, " b"] | None = None
 
 
 class Endless(Sampler[int]):
@@ -79,6 +81,7 @@ class Parts(NamedTuple):
     valid: Tensor | None
     given: Tensor | None
     curves: Tensor | None
+    moving: bool
 
 
 class Positions(Dataset[Parts]):
@@ -94,27 +97,33 @@ class Positions(Dataset[Parts]):
         self.source, self.conditions, self.recipe = source, conditions, recipe
         self.modality = modality_of(recipe)
         self.references = {
-            name: References(source, spec.column, heard(self.modality).style)
+            name: References(source, spec.column, self.modality.style)
             for name, spec in recipe.conditions.items()
             if spec.kind == "style"
         }
 
     def __getitem__(self, position: int) -> Parts:
         seed = self.recipe.training.seed
-        packed, valid = self.window(position)
+        whole, part = self._whole(position)
+        packed, valid = self.modality.window(whole, part)
+        moving = not isinstance(self.modality, Moving) or self.modality.moves(whole)
         if self.recipe.data.flip and counter.uniform(seed, "flip", position) < 0.5:
             packed = packed.flip(-1)
-        shared = self.recipe.diffusion.shared_noise
+        shared = self.recipe.diffusion.shared_noise if moving else 0.0
         eps = counter.normal(seed, "noise", position, shape=self.modality.shape, shared=shared)
         raw = self._raw(self.source.columns(self.place(position)), position)
         ids, present = self.conditions.ids(raw), self.conditions.present(raw)
         given, curves = self.given(position, valid), self.curves(position, packed)
-        return Parts(packed, eps, ids, present, position, valid, given, curves)
+        return Parts(packed, eps, ids, present, position, valid, given, curves, moving)
 
     def window(self, position: int) -> tuple[Tensor, Tensor | None]:
         """What a position sees of its sample, packed, and where that is no padding."""
-        place = counter.uniform(self.recipe.training.seed, "window", position)
-        return self.modality.window(self.source.part(self.place(position), place), place)
+        return self.modality.window(*self._whole(position))
+
+    def _whole(self, position: int) -> tuple[Tensor, float]:
+        """The sample of a position as far as its window needs it, and which window that is."""
+        part = counter.uniform(self.recipe.training.seed, "window", position)
+        return self.source.part(self.place(position), part), part
 
     def given(self, position: int, valid: Tensor | None) -> Tensor | None:
         """Where a position's sample is known; None in a run that takes nothing as given."""
@@ -206,7 +215,7 @@ class References:
         alike = self._alike[self._key(index)] if self.column else [index]
         chosen = alike[int(dice * len(alike))]
         if chosen not in self._measured:
-            self._measured[chosen] = self.style(self.source[chosen][0])
+            self._measured[chosen] = self.style(self.source.part(chosen, 0.5))
         return self._measured[chosen]
 
     def _key(self, index: int) -> str | None:
@@ -221,14 +230,17 @@ def label(columns: Mapping[str, Any], column: str) -> str | None:
 
 def collate(parts: Sequence[Parts], unpack: Callable[[Tensor], Tensor]) -> Batch:
     """Stacks the parts of several samples."""
-    packed, eps, ids, present, position, *others = zip(*parts, strict=True)
+    packed, eps, ids, present, position, valid, given, curves, moving = zip(*parts, strict=True)
     return Batch(
         unpack(torch.stack(packed)),
         torch.stack(eps),
         {name: torch.stack([row[name] for row in ids]) for name in ids[0]},
         {name: torch.stack([row[name] for row in present]) for name in present[0]},
         torch.tensor(position, dtype=torch.int64),
-        *map(_masks, others),
+        _masks(valid),
+        _masks(given),
+        _masks(curves),
+        None if all(moving) else torch.tensor(moving),
     )
 
 

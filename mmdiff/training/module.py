@@ -85,7 +85,7 @@ class DiffusionModule(LightningModule):
         condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
         x0, weight, valid, counts = self.model.whiten(batch.x0), self.model.weight, batch.valid, batch.valid
         known = None if batch.given is None else Given(batch.given, x0)
-        condition = self.model.beside(condition, known, batch.curves)
+        condition = self.model.beside(condition, known, batch.curves)._replace(moving=batch.moving)
         if batch.given is not None:
             counts = (~batch.given).to(x0) if valid is None else valid * ~batch.given
         each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, valid, counts)

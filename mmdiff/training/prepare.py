@@ -181,7 +181,7 @@ def _listing(
             listing, entries=tuple(e for e in listing.entries if e.file_name not in bad)
         )
         if _fingerprint(good) == known["fingerprint"]:
-            return good, known
+            return good.beside(known.get("facts", {})), known
     found = audit(
         recipe.data.path, modality, recipe.data.max_bad, captions=recipe.data.captions, progress=progress
     )
@@ -191,11 +191,13 @@ def _listing(
         now, before = len(good.entries), known["samples"]
         message = f"{recipe.data.path}: {now:,} samples, {before:,} when the run began; goes on with these"
         warnings.warn(message, DataChanged, stacklevel=2)
-    return good, {
+    facts = found.columns(recipe.columns & modality.measures)
+    return good.beside(facts), {
         "path": str(recipe.data.path),
         "fingerprint": _fingerprint(good),
         "samples": len(good.entries),
         "rejected": [dataclasses.asdict(rejection) for rejection in found.rejected],
+        "facts": facts,
     }
 
 

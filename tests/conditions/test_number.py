@@ -15,10 +15,10 @@ def encoded(number: Number, *values: str | None) -> torch.Tensor:
 
 def test_the_range_is_the_unit_interval() -> None:
     number = Number("pitch", 21, 108, width=8)
-    assert [float(number.ids(value)) for value in ("21", "108", "64.5")] == [0.0, 1.0, 0.5]
+    assert [float(number.ids(value)) for value in ("21", "108", "64.5", "129/2")] == [0.0, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("value", ["20.9", "109", "nan", "inf", "loud", "", "1e999"])
+@pytest.mark.parametrize("value", ["20.9", "109", "nan", "inf", "loud", "", "1e999", "30/0"])
 def test_what_is_no_number_of_the_range_is_named(value: str) -> None:
     with pytest.raises(
         UserError, match=rf"condition 'pitch': got '{value}', expected a number from 21 to 108"

@@ -37,6 +37,18 @@ def test_the_listing_of_an_audit_holds_what_can_be_used(folder):
     assert {entry.file_name for entry in found.listing.entries} == set(GOOD)
 
 
+def test_facts_are_columns_where_the_metadata_has_none(tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(GOOD["noise.png"])
+    rows = [{"file_name": "a.png", "text": "", "width": 5}, {"file_name": "b.png", "text": "", "width": None}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = audit(tmp_path, Image())
+    assert found.columns([]) == {}
+    columns = [entry.columns for entry in found.listing.beside(found.columns(["width"])).entries]
+    assert [row["width"] for row in columns] == [5, 21]
+    assert not any("height" in row for row in columns)
+
+
 def test_the_table_names_every_file_on_a_line_of_its_own(folder):
     (folder / "odd\nname.png").write_bytes(b"")
     lines = table(audit(folder, Image())).splitlines()

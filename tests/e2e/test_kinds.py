@@ -163,7 +163,7 @@ KINDS = {
             ("--fps 2000", "expected a plain rate, 1000 at most"),
             ("--format png", "--format png: this run makes clips; expected mp4, webm, gif"),
         ),
-        facts="width 8, height 8, frames 4, fps 8, seconds 0.5",
+        facts="width 8, height 8, frames 4, fps 8, seconds 0.5, motion 0.0",
     ),
 }
 
@@ -347,7 +347,8 @@ def test_a_folder_is_audited(capsys, run, tmp_path):
     assert "2 used, 1 rejected" in shown
     assert KINDS[made.name].facts in shown
     assert cli.main([*words, "--max-bad", "0.5", "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["used"]) == 2
+    used = json.loads(capsys.readouterr().out)["used"]
+    assert [row.keys() - {"file_name", "text"} for row in used] == [made.measures] * 2
 
 
 def test_the_pipeline_and_the_command_line_draw_the_same(capsys, kind, run, tmp_path):

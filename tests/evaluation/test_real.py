@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,14 @@ def folder(tmp_path):
 def chosen(model, data=None, n=None, seed=0):
     source, called = source_of(RECIPE, model.modality, data)
     return choose(source, called, RECIPE, model, n, seed)
+
+
+def test_what_is_measured_of_a_file_is_asked_for(folder):
+    conditions = {"rate": ConditionSpec(kind="number", column="sample_rate", low=0, high=9000)}
+    recipe = replace(RECIPE, conditions=conditions)
+    model = build(recipe)
+    real = choose(*source_of(recipe, model.modality, folder), recipe, model, 4, 0)
+    assert real.asked == [{"rate": "2000"}] * 4
 
 
 def test_twins_and_others_are_different_samples_and_the_seed_decides(model):

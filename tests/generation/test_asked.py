@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import PIL.Image
 import pytest
 import torch
 
@@ -115,6 +116,20 @@ def test_it_is_made_again_from_the_same_file_alone(model, bell, tmp_path):
     soundfiles.write(torch.zeros(1, 100), 2000, bell)
     with pytest.raises(UserError, match=r"bell\.wav: has changed"):
         regenerate(told)
+
+
+@pytest.mark.parametrize("modality", ["image", "video"])
+def test_a_picture_lends_how_it_looks(tmp_path, modality):
+    conditions = {"like": ConditionSpec(kind="style")}
+    data = Data(size="8x8", frames=3) if modality == "video" else Data(size="8x8")
+    recipe = dataclasses.replace(RECIPE, modality=modality, data=data, conditions=conditions)
+    pipeline = Pipeline(lively(build(recipe)), recipe, Origin("run", "pictures", "0", "ema", 1))
+    for colour in ("red", "blue"):
+        PIL.Image.new("RGB", (20, 10), colour).save(tmp_path / f"{colour}.png")
+    words = [{}, {"like": str(tmp_path / "red.png")}, {"like": str(tmp_path / "blue.png")}]
+    made = [next(pipeline.sample(**w)) for w in words]
+    assert len({one.sample.value.numpy().tobytes() for one in made}) == 3
+    assert [set(one.provenance["files"]) for one in made[1:]] == [{"like"}] * 2
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,6 @@ def test_parameters_are_counted():
         ({"net": Net(size="custom", width=32)}, r"net.size: 'custom'.*net.patch.*net.attention"),
         ({"net": Net(size="tiny", attention=(2,))}, r"net.attention: got \[2\], expected levels from 0 to 1"),
         ({"net": Net(size="tiny", mults=())}, r"net.mults"),
-        (
-            {"conditions": {"x": ConditionSpec(kind="style")}},
-            r"conditions.x.kind: got 'style', which only sounds",
-        ),
         ({"conditions": {"x": ConditionSpec(kind="envelope")}}, r"x.kind: got 'envelope', which only sounds"),
         ({"modality": "smell"}, r"unknown modality 'smell'"),
         ({"sampling": Sampling(conditions={"style": "googel"})}, r"'googel'.*'google'"),

@@ -83,7 +83,7 @@ def test_windows_of_long_clips_lie_inside_and_reach_every_place(length, place):
     assert int(modality.window(packed, math.nextafter(1, 0))[0][0, -1, 0, 0]) == length - 1
 
 
-@given(st.integers(1, 5))
+@given(st.integers(2, 5))
 def test_a_short_clip_ends_in_padding_that_is_marked(length):
     modality = Video(3, 2, 6)
     packed = modality.pack(clip(modality, length))
@@ -95,6 +95,18 @@ def test_a_short_clip_ends_in_padding_that_is_marked(length):
     assert valid.dtype == torch.float32
     assert valid[0, :, 0, 0].tolist() == [1.0] * length + [0.0] * (6 - length)
     assert (valid == valid[:, :, :1, :1]).all()
+
+
+def test_a_picture_is_shown_as_often_as_a_clip_has_frames():
+    modality = Video(3, 2, 6)
+    packed = modality.pack(clip(modality, 1))
+    window, valid = modality.window(packed, 0.7)
+    assert window.shape == modality.shape
+    assert (window == packed).all()
+    assert valid is None
+    assert not modality.moves(packed)
+    assert modality.moves(modality.pack(clip(modality, 2)))
+    assert Video(3, 2, 1).moves(packed)
 
 
 @given(SIZES, SIZES, st.integers(0, 255))
@@ -116,7 +128,8 @@ def test_files_have_the_frames_the_rate_and_their_provenance(tmp_path, kind, fps
     assert again.value.shape == (9, 31, 33, 3)
     assert again.fps == fps
     assert (again.value.int() - sample.value).abs().max() <= 2
-    assert modality.facts(again) == {**modality.facts(sample), "seconds": modality.facts(again)["seconds"]}
+    rounded = {name: modality.facts(again)[name] for name in ("seconds", "motion")}  # by codecs
+    assert modality.facts(again) == {**modality.facts(sample), **rounded}
     assert abs(modality.facts(again)["seconds"] - 9 / fps) <= 0.01
     assert modality.read_provenance(data) == told == Video.read_provenance(tmp_path / f"a.{kind}")
     assert modality.to_bytes(modality.decode(modality.encode(sample)), f".{kind}", told) == data
@@ -146,11 +159,29 @@ def test_reading_reduces_and_tells_what_there_was():
     data = zoo.filmed(zoo.movie(24, 64, 48), 24)
     sample = modality.read(data, "a")
     assert sample.value.shape == (8, 8, 16, 3)
-    facts = {"width": 64, "height": 48, "frames": 24, "fps": "24", "seconds": 1.0}
-    assert modality.facts(sample) == facts
+    facts = modality.facts(sample)
+    assert facts.pop("motion") > 0
+    assert facts == {"width": 64, "height": 48, "frames": 24, "fps": "24", "seconds": 1.0}
     assert json.dumps(facts)
     whole = Sample(torch.from_numpy(decoded(data, "a").frames), fps=Fraction(24))
     assert torch.equal(modality.pack(sample), modality.pack(whole))
+
+
+@pytest.mark.parametrize(("side", "pixels"), [(32, 1), (32, 3), (96, 3), (96, 9)])
+@pytest.mark.parametrize("fps", [8, 24])
+def test_the_motion_of_a_clip_is_how_far_its_pixels_go_in_a_second(side, pixels, fps):
+    noise = np.random.default_rng(0).uniform(0, 255, (3, side // 8, side // 8 + 8)).astype(np.float32)
+    wide = torch.nn.functional.interpolate(torch.from_numpy(noise)[None], scale_factor=8, mode="bicubic")[0]
+    wide = wide.clamp(0, 255).round().to(torch.uint8).permute(1, 2, 0)
+    frames = torch.stack([wide[:, 60 - pixels * i : 60 - pixels * i + side] for i in range(6)])
+    moving = Video(side, side).facts(Sample(frames, fps=Fraction(fps)))["motion"]
+    assert moving == pytest.approx(pixels * fps / side, rel=0.1)
+    still = frames[:1].expand(6, -1, -1, -1).contiguous()
+    assert Video(side, side).facts(Sample(still, fps=Fraction(fps)))["motion"] == 0
+    assert Video(side, side).facts(Sample(frames[:1])) == {"width": side, "height": side, "frames": 1}
+    slow = frames.repeat_interleave(2, 0)  # of half the rate: every second pair is of one frame
+    slowly = Video(side, side).facts(Sample(slow, fps=Fraction(fps)))["motion"]
+    assert slowly == pytest.approx(5 / 11 * pixels * fps / side, rel=0.1)
 
 
 def test_what_cannot_be_read_is_said():

@@ -72,7 +72,7 @@ def test_a_batch_is_padded_frame_by_frame_and_flipped_left_to_right(made):
     batch = collate([data[where[i]] for i in range(len(LENGTHS))], data.modality.unpack)
     assert batch.x0.shape == (5, 3, 4, 6, 8)
     assert batch.valid.shape == (5, 1, 4, 6, 8)
-    assert batch.valid[:, 0, :, 0, 0].sum(1).tolist() == [4, 4, 2, 1, 4]
+    assert batch.valid[:, 0, :, 0, 0].sum(1).tolist() == [4, 4, 2, 4, 4]  # nothing of a picture is padding
     place = data.place(where[0])
     plain, seen = data.source[place][0], [data[k][0] for k in range(60) if data.place(k) == place]
     assert len(seen) == 12
@@ -80,6 +80,36 @@ def test_a_batch_is_padded_frame_by_frame_and_flipped_left_to_right(made):
     assert all(torch.equal(window, plain) or torch.equal(window, plain.flip(-1)) for window in seen)
     assert flips == {True, False}
     assert module.model.denoiser.net.first.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def test_a_picture_among_clips_is_trained_frame_by_frame(made):
+    module, data = made()
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # layers along time add nothing at birth
+    where = positions(data)
+    assert collate([data[where[0]]], data.modality.unpack).moving is None
+    batch = collate([data[where[i]] for i in (1, 3)], data.modality.unpack)
+    assert batch.moving.tolist() == [True, False]
+    assert batch.valid is None
+    assert torch.equal(batch.x0[1], batch.x0[1, :, :1].expand(-1, 4, -1, -1))
+    shared = made("diffusion.shared_noise=1")[1]
+    for eps in (batch.eps[1], shared[where[3]].eps):
+        assert not torch.equal(eps[:, 0], eps[:, 1])
+    each = []
+    for frame in range(2):  # other noise in one frame is felt by the others of a clip, not by other pictures
+        module.training_step(batch, 0)
+        before, eps = module._each.clone(), batch.eps.clone()
+        eps[:, :, frame] = 0
+        module.training_step(batch._replace(eps=eps), 0)
+        each.append(module._each - before)
+    both = batch.eps.clone()
+    both[:, :, :2] = 0
+    module.training_step(batch, 0)
+    before = module._each.clone()
+    module.training_step(batch._replace(eps=both), 0)
+    apart = (module._each - before - sum(each)).abs() / before
+    assert apart[1] < 1e-5 < 1e-3 < apart[0]
 
 
 def test_frames_share_noise_when_the_recipe_says_so(made):

@@ -86,7 +86,7 @@ def test_how_often_something_is_given_is_the_recipes(recipe, tmp_path):
     data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
     assert sum(data.given(k, None).any().item() for k in range(2000)) / 2000 == pytest.approx(0.25, abs=0.03)
     prepared = prepare(recipe(), tmp_path)
-    assert Positions(prepared.source, data.conditions, prepared.recipe)[0][-1] is None
+    assert Positions(prepared.source, data.conditions, prepared.recipe)[0].given is None
 
 
 def test_of_a_padded_clip_the_frames_are_cut_and_not_the_padding(recipe, tmp_path):

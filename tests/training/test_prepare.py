@@ -66,6 +66,19 @@ def test_the_second_session_decodes_nothing(recipe, folder, tmp_path, monkeypatc
     assert [second.source.name(i) for i in range(10)] == [first.source.name(i) for i in range(10)]
 
 
+def test_what_the_audit_says_of_a_file_can_be_a_condition(recipe, folder, tmp_path, monkeypatch):
+    number = ("conditions.style.kind=number", "conditions.style.low=0", "conditions.style.high=9")
+    asked = recipe(*number, "conditions.style.column=width", f"data.path={folder}")
+    first = prepare(asked, tmp_path / "run")
+    assert [first.source.columns(i)["width"] for i in range(11)] == [8] * 11
+    first.remember(runs.create(tmp_path / "run", asked))
+    monkeypatch.setattr(preparing, "audit", None)
+    again = prepare(asked, tmp_path / "run")
+    assert [again.source.columns(i) for i in range(11)] == [first.source.columns(i) for i in range(11)]
+    with pytest.raises(UserError, match=r"0\.png: condition 'style': got '8', expected a number from 0 to 7"):
+        prepare(asked.override(["conditions.style.high=7"]), tmp_path / "run")
+
+
 def test_changed_data_is_said(recipe, folder, tmp_path):
     asked = recipe(f"data.path={folder}")
     prepare(asked, tmp_path / "run").remember(runs.create(tmp_path / "run", asked))

@@ -58,6 +58,7 @@ class Audio:
     )
     formats: ClassVar[tuple[str, ...]] = ("wav", "flac", "ogg", "mp3")
     whitens: ClassVar[bool] = True
+    measures: ClassVar[frozenset[str]] = frozenset({"seconds", "sample_rate", "channels"})
     styles: ClassVar[int] = timbre.FEATURES
 
     def __post_init__(self) -> None:
