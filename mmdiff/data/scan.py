@@ -12,7 +12,7 @@ Whatever is not used is reported with its reason, never dropped in silence and n
 import posixpath
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,12 @@ _BOOKS: dict[str, Callable[[bytes], Iterator[metadata.Row]]] = {
     "metadata.jsonl": metadata.jsonl,
     "metadata.csv": metadata.table,
 }
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+FILMS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"})
 # A row may name a file of any extension, since the content decides. Only those of another medium are passed
 # over, so that one metadata file can serve pictures and sounds.
-_FILMS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"})
-_MEDIA = _FILMS | frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-    | {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"}
-)
+_SOUNDS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"})
+_MEDIA = PICTURES | FILMS | _SOUNDS
 _NUMBER = re.compile(r"([0-9]+)")
 
 
@@ -81,9 +80,8 @@ class Listing:
         """The same with facts of files, by name, as columns where the metadata has none of that name."""
 
         def filled(entry: Entry) -> Entry:
-            missing = {name for name, value in entry.columns.items() if value is None or value == ""}
-            held = {name: value for name, value in entry.columns.items() if name not in missing}
-            return replace(entry, columns={**entry.columns, **facts.get(entry.file_name, {}), **held})
+            own, known = entry.columns, facts.get(entry.file_name, {})
+            return replace(entry, columns=own | {n: v for n, v in known.items() if own.get(n) in (None, "")})
 
         return replace(self, entries=tuple(map(filled, self.entries)))
 
@@ -104,12 +102,8 @@ def scan(path: str | Path, suffixes: frozenset[str], captions: str = "text") -> 
     if not where.exists():
         raise UserError(f"{path} does not exist; expected a folder or a tar archive")
     found = files.folder(where) if where.is_dir() else archive.archive(where)
-    inside: dict[str, Sequence[str]] = {}
-    if suffixes & _FILMS:
-        clips = sequences.found(found, filter(_visible, found))
-        inside = {folder: names for folder, (_, names) in clips.items()}
-        found = replace(found, files={**found.files, **{folder: clip for folder, (clip, _) in clips.items()}})
-    search = _Search(found, suffixes, captions, inside)
+    clips = sequences.found(found, filter(_visible, found)) if suffixes & FILMS else {}
+    search = _Search(replace(found, files={**found.files, **clips}), suffixes, captions, clips)
     search.run()
     return Listing(
         str(path),
@@ -153,7 +147,7 @@ class _Search:
     index: Index
     suffixes: frozenset[str]
     captions: str
-    clips: Mapping[str, Sequence[str]]  # folders that are one sample, with the names of their pictures
+    clips: Mapping[str, sequences.Frames]  # folders that are one sample
     entries: list[Entry] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     left_out: list[Rejection] = field(default_factory=list)
@@ -165,7 +159,10 @@ class _Search:
         for folder, book in books.items():
             self._read_book(folder, book, named)
         # Metadata that names pictures one by one says that they are no clip
-        gone = {n for up, inside in self.clips.items() for n in ([up] if named.keys() & inside else inside)}
+        gone = set[str]()
+        for folder, clip in self.clips.items():
+            inside = {posixpath.join(folder, name) for name, _ in clip.parts}
+            gone |= {folder} if named.keys() & inside else inside
         candidates = [n for n in self.index if self._wanted(n) and n not in named and n not in gone]
         self._report_folder_links()
         captioned = {posixpath.dirname(n) for n in candidates if self._caption_name(n) in self.index}

@@ -45,8 +45,8 @@ def packed(parts: Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def found(index: Index, names: Iterable[str]) -> dict[str, tuple[Frames, Sequence[str]]]:
-    """The folders that hold numbered pictures and nothing else: the clip, and the names of its pictures.
+def found(index: Index, names: Iterable[str]) -> dict[str, Frames]:
+    """The folders that hold numbered pictures and nothing else, as clips.
 
     Args:
         names: those of the index that count.
@@ -55,13 +55,13 @@ def found(index: Index, names: Iterable[str]) -> dict[str, tuple[Frames, Sequenc
     for name in names:
         folders.setdefault(posixpath.dirname(name), []).append(name)
     above = {up for folder in folders for up in prefixes(posixpath.dirname(folder))}
-    clips: dict[str, tuple[Frames, Sequence[str]]] = {}
+    clips: dict[str, Frames] = {}
     for folder, inside in folders.items():
         order = _ordered(inside) if folder and folder not in above else []
         places = [_place(index, name) for name in order]
         parts = tuple((posixpath.basename(n), place) for n, place in zip(order, places, strict=True) if place)
         if order and len(parts) == len(order):
-            clips[folder] = Frames(parts), order
+            clips[folder] = Frames(parts)
     return clips
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mmdiff.data import looks
 from mmdiff.data.pictures import FORMATS, box, covering, decoded, from_x0, to_x0
+from mmdiff.data.scan import PICTURES
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
 from mmdiff.modalities.sample import Sample
@@ -44,10 +45,7 @@ class Image:
     extents: ClassVar[tuple[str, ...]] = ("size",)
     plays: ClassVar[str] = ""
     suffix: ClassVar[str] = ".png"
-    suffixes: ClassVar[frozenset[str]] = frozenset(
-        {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-    )
-
+    suffixes: ClassVar[frozenset[str]] = PICTURES
     formats: ClassVar[tuple[str, ...]] = ("png", "jpg", "webp")
     whitens: ClassVar[bool] = False
     measures: ClassVar[frozenset[str]] = frozenset({"width", "height"})

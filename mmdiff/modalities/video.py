@@ -20,6 +20,7 @@ from mmdiff.data import animations, clipfiles, clips, looks
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.cliptags import ClipSize, size_of
 from mmdiff.data.pictures import Picture, box, covering, decoded, from_x0, reduced, to_x0
+from mmdiff.data.scan import FILMS, PICTURES
 from mmdiff.errors import UserError
 from mmdiff.metrics import motion
 from mmdiff.modalities import base
@@ -55,10 +56,7 @@ class Video:
     extents: ClassVar[tuple[str, ...]] = ("frames", "seconds", "size", "fps")
     plays: ClassVar[str] = "video"
     suffix: ClassVar[str] = ".mp4"
-    suffixes: ClassVar[frozenset[str]] = frozenset(
-        {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".gif", ".webp", ".apng"}
-        | {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}  # pictures among clips
-    )
+    suffixes: ClassVar[frozenset[str]] = FILMS | PICTURES | {".apng"}
     formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif")
     whitens: ClassVar[bool] = False
     measures: ClassVar[frozenset[str]] = frozenset({"width", "height", "frames", "fps", "seconds", "motion"})
