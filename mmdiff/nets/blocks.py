@@ -20,7 +20,8 @@ def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "
     """
     last = x.movedim(1, -1)
     if valid is None:
-        return F.layer_norm(last, last.shape[1:]).movedim(-1, 1)
+        flat = last.flatten(1)  # the compiler would lay the gradient of the maps out across their memory
+        return F.layer_norm(flat, flat.shape[1:]).reshape(last.shape).movedim(-1, 1)
     last = last.to(torch.promote_types(x.dtype, torch.float32))
     inside = valid.movedim(1, -1).expand(len(x), *last.shape[1:-1], 1).to(last)
     axes = tuple(range(1, last.ndim))
