@@ -68,6 +68,8 @@ class Data:
     flip: bool = False  # mirror half of the pictures, or clips, left to right
     max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
     hold_out: str | None = None  # COLUMN/N or COLUMN+COLUMN/N: every Nth value of these is never trained on
+    # COLUMN/SEMITONES: sounds are played up to so many semitones lower, and the column, a MIDI pitch, says so
+    detune: str | None = None
     captions: str = "text"  # the metadata column used as caption
     alternatives: str | None = None  # a metadata column with a list of further captions
     alternative_share: Share = 0.0  # how often one of the alternatives is the caption
@@ -198,6 +200,9 @@ class Recipe:
         if self.diffusion.shared_noise and self.modality != "video":
             got = f"got {self.diffusion.shared_noise}, expected 0"
             raise UserError(f"diffusion.shared_noise: {got}: {self.modality} has no frames to share it")
+        if self.data.detune and self.modality != "audio":
+            got = f"got {self.data.detune!r}, expected nothing"
+            raise UserError(f"data.detune: {got}: only sounds have a pitch")
         if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
             raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
         for name in self.sampling.conditions:

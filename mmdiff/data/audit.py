@@ -100,7 +100,17 @@ def audit(
     Raises:
         UserError: there is nothing at `path`, or it is neither a folder nor an archive.
     """
-    listing = scan(path, modality.suffixes, captions)
+    return examine(scan(path, modality.suffixes, captions), modality, max_bad, progress=progress)
+
+
+def examine(
+    listing: Listing,
+    modality: Media,
+    max_bad: float = 0.05,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Decodes every file of a scan; see `audit`."""
     used: list[Used] = []
     rejected = list(listing.rejections)
     for done, entry in enumerate(listing.entries, 1):

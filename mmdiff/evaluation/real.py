@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmdiff import counter
-from mmdiff.data.audit import audit
+from mmdiff.data.audit import examine
 from mmdiff.data.badfile import BadFile
 from mmdiff.data.library import Library
 from mmdiff.data.made import MADE, made
@@ -61,7 +61,7 @@ def source_of(recipe: Recipe, modality: Modality, data: Path | None) -> tuple[So
     if data is not None:
         listing = scan(data, modality.suffixes, settings.captions)
         if names := recipe.columns & modality.measures:
-            listing = listing.beside(audit(data, modality, captions=settings.captions).columns(names))
+            listing = listing.beside(examine(listing, modality).columns(names))
         return Library(listing, modality, settings.cache_mb), str(data)
     if settings.source not in MADE:
         raise UserError(f"--data: got nothing, expected a folder or a tar of real {modality.noun}")

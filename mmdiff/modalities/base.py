@@ -132,6 +132,9 @@ class Heard(Protocol):
     def gains(self) -> Tensor:
         """How strongly each channel of x0 counts when it is whitened, of mean square 1."""
 
+    def slowed(self, packed: Tensor, old: int, new: int) -> Tensor:
+        """A packed sound with ``new`` samples for every ``old``, lower by as much, cut to its length."""
+
     def envelope(self, window: Tensor) -> Tensor:
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
 

@@ -12,6 +12,15 @@ from mmdiff.nets.axes import per_channel
 from mmdiff.nets.conv import Conv
 
 
+def standardised(x: Float[Tensor, "b *axes"]) -> Float[Tensor, "b *axes"]:
+    """Gives each sample mean 0 and variance 1.
+
+    As rows and not as maps: of maps the compiler writes the gradient across their memory, number by number.
+    """
+    flat = x.flatten(1)
+    return F.layer_norm(flat, flat.shape[1:]).reshape(x.shape)
+
+
 def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "b c *axes"]:
     """Standardises each sample over its channels and valid places, without parameters.
 
@@ -20,8 +29,7 @@ def norm(x: Float[Tensor, "b c *axes"], valid: Tensor | None) -> Float[Tensor, "
     """
     last = x.movedim(1, -1)
     if valid is None:
-        flat = last.flatten(1)  # the compiler would lay the gradient of the maps out across their memory
-        return F.layer_norm(flat, flat.shape[1:]).reshape(last.shape).movedim(-1, 1)
+        return standardised(last).movedim(-1, 1)
     last = last.to(torch.promote_types(x.dtype, torch.float32))
     inside = valid.movedim(1, -1).expand(len(x), *last.shape[1:-1], 1).to(last)
     axes = tuple(range(1, last.ndim))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmdiff.nets.attention import Attention
 from mmdiff.nets.axes import crop_to, grow, pad_to, shrink
-from mmdiff.nets.blocks import Clips, Context, masked, norm
+from mmdiff.nets.blocks import Clips, Context, masked, norm, standardised
 from mmdiff.nets.conv import Conv
 from mmdiff.nets.embed import echoes, pattern_count
 
@@ -90,7 +90,7 @@ def normed(x: Float[Tensor, "b f h w c"], context: Context) -> Float[Tensor, "b 
     """One mean and one variance a clip, of what holds data; what is padding, in time or place, is zero."""
     held = None if context.clips is None else context.clips.held
     if held is None and context.valid is None:
-        return F.layer_norm(x, x.shape[1:])
+        return standardised(x)
     inside = x.new_ones(1, 1, 1, 1, 1) if held is None else held[:, None, :, None, None].to(x.dtype)
     if context.valid is not None:
         inside = inside * context.valid[:, :, None].to(x.dtype)

@@ -23,6 +23,7 @@ from mmdiff.conditions import ALIGNED, Conditions, Value
 from mmdiff.data.source import Source
 from mmdiff.modalities import Moving, heard, modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
+from mmdiff.training.detune import WHOLE, Detune
 from mmdiff.training.known import known
 from mmdiff.training.signals import ignore_in_worker
 
@@ -96,6 +97,8 @@ class Positions(Dataset[Parts]):
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
         self.source, self.conditions, self.recipe = source, conditions, recipe
         self.modality = modality_of(recipe)
+        spec = recipe.data.detune
+        self.detune = None if spec is None else Detune.parse(spec)
         self.references = {
             name: References(source, spec.column, self.modality.style)
             for name, spec in recipe.conditions.items()
@@ -111,7 +114,7 @@ class Positions(Dataset[Parts]):
             packed = packed.flip(-1)
         shared = self.recipe.diffusion.shared_noise if moving else 0.0
         eps = counter.normal(seed, "noise", position, shape=self.modality.shape, shared=shared)
-        raw = self._raw(self.source.columns(self.place(position)), position)
+        raw = self._raw(self._columns(position), position)
         ids, present = self.conditions.ids(raw), self.conditions.present(raw)
         given, curves = self.given(position, valid), self.curves(position, packed)
         return Parts(packed, eps, ids, present, position, valid, given, curves, moving)
@@ -123,7 +126,21 @@ class Positions(Dataset[Parts]):
     def _whole(self, position: int) -> tuple[Tensor, float]:
         """The sample of a position as far as its window needs it, and which window that is."""
         part = counter.uniform(self.recipe.training.seed, "window", position)
-        return self.source.part(self.place(position), part), part
+        whole = self.source.part(self.place(position), part)
+        if self.detune is not None:
+            whole = heard(self.modality).slowed(whole, WHOLE, self._slowed(self.detune, position))
+        return whole, part
+
+    def _columns(self, position: int) -> Mapping[str, Any]:
+        """What the metadata say of a position's sample, as it is played."""
+        columns = self.source.columns(self.place(position))
+        return (
+            columns if self.detune is None else self.detune.told(columns, self._slowed(self.detune, position))
+        )
+
+    def _slowed(self, detune: Detune, position: int) -> int:
+        """How many samples WHOLE of a position's sample become."""
+        return detune.samples(counter.uniform(self.recipe.training.seed, "detune", position))
 
     def given(self, position: int, valid: Tensor | None) -> Tensor | None:
         """Where a position's sample is known; None in a run that takes nothing as given."""

@@ -26,6 +26,7 @@ from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training.data import Positions, label
+from mmdiff.training.detune import Detune
 
 _RECORD = "data.json"
 _MEASURED = 512  # samples that whitening is measured on: their errors are far below those of a short training
@@ -134,14 +135,22 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 
 def refuse_values(recipe: Recipe, source: Source) -> None:
-    """Raises UserError if a label or a number of a sample is one that its condition cannot take."""
+    """Raises UserError if a label or a number of a sample is one that its condition cannot take.
+
+    Nor may what a sound says when it is played as low as ``data.detune`` allows.
+    """
     specs = {name: spec for name, spec in recipe.conditions.items() if spec.kind in ("label", "number")}
+    detune = None if recipe.data.detune is None else Detune.parse(recipe.data.detune)
+    numbers = {spec.column or name for name, spec in specs.items() if spec.kind == "number"}
+    if detune is not None and detune.column not in numbers:
+        raise UserError(f"data.detune: no condition of kind 'number' has the column {detune.column!r}")
     with torch.device("meta"):
         conditions = Conditions(specs)
     for place in range(len(source) if specs else 0):
         columns = source.columns(place)
         try:
-            conditions.ids({name: label(columns, spec.column or name) for name, spec in specs.items()})
+            for told in (columns,) if detune is None else (columns, detune.told(columns, detune.most)):
+                conditions.ids({name: label(told, spec.column or name) for name, spec in specs.items()})
         except UserError as error:
             raise UserError(f"{source.name(place)}: {error}") from None
 

@@ -14,10 +14,12 @@ from mmdiff.data import soundfiles, tones
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build, check
 from mmdiff.generation.pipeline import load
+from mmdiff.metrics.pitch import pitch
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training import train
 from mmdiff.training.data import Positions, collate
+from mmdiff.training.detune import WHOLE, Detune
 from mmdiff.training.module import DiffusionModule
 from mmdiff.training.prepare import prepare, prompts, whiten
 from mmdiff.training.session import new_model
@@ -160,6 +162,47 @@ def test_tones_need_no_files(recipe, tmp_path):
 def test_sources_that_do_not_fit_are_named(recipe, tmp_path, settings, says):
     with pytest.raises(UserError, match=re.escape(says)):
         prepare(recipe(*settings), tmp_path)
+
+
+PITCHED = (
+    *("data.source=tones", "data.path=null", "data.length=12", "data.sample_rate=16000", "data.seconds=0.5"),
+    "conditions.pitch={kind: number, low: 40, high: 90, dropout: 0}",
+)
+
+
+def test_a_sound_that_is_played_lower_says_the_pitch_that_it_has(recipe, tmp_path):
+    prepared = prepare(recipe(*PITCHED, "data.detune=pitch/1.5"), tmp_path)
+    data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
+    parts = [data[position] for position in range(60)]
+    told = torch.stack([40 + 50 * part.ids["pitch"] for part in parts])
+    heard = pitch(torch.stack([part.packed[0] for part in parts]), 16000).midi
+    assert (heard - told).abs().max() < 0.1
+    own = torch.tensor([float(data.source.columns(data.place(k))["pitch"]) for k in range(60)])
+    lower = own - told
+    assert 0 <= lower.min() < 0.15
+    assert 1.3 < lower.max() <= 1.5
+    assert all(part.valid is None for part in parts)
+    assert all(torch.equal(data.window(k)[0], parts[k].packed) for k in range(12))
+
+
+def test_a_sound_without_a_pitch_is_played_lower_all_the_same():
+    detune = Detune.parse("midi/1")
+    assert detune.told({"midi": None, "text": "a"}, detune.most) == {"midi": None, "text": "a"}
+    assert detune.samples(0) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (["data.detune=pitch"], "data.detune: got 'pitch', expected COLUMN/SEMITONES"),
+        (["data.detune=pitch/0"], "data.detune: got 'pitch/0', expected COLUMN/SEMITONES"),
+        (["data.detune=midi/1"], "data.detune: no condition of kind 'number' has the column 'midi'"),
+        (["data.detune=pitch/12"], "condition 'pitch': got '3"),
+    ],
+)
+def test_what_cannot_be_played_lower_is_said(recipe, tmp_path, settings, says):
+    with pytest.raises(UserError, match=re.escape(says)):
+        prepare(recipe(*PITCHED, *settings), tmp_path)
 
 
 def test_a_recipe_of_sound_is_checked_without_data(recipe):

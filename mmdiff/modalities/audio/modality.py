@@ -182,6 +182,10 @@ class Audio:
         """The timbre of a sound of any length, whatever its level."""
         return timbre.timbre(packed.mean(0), self.sample_rate)
 
+    def slowed(self, packed: Float[Tensor, "c s"], old: int, new: int) -> Float[Tensor, "c s"]:
+        """The sound with ``new`` samples for every ``old``, lower by as much, cut to its length."""
+        return resampled(packed, old, new)[:, : packed.shape[-1]]
+
     def envelope(self, window: Float[Tensor, "c s"]) -> Float[Tensor, "1 l"]:
         """How loud each frame is, two hops long: 0 for 60 dB below full scale or less, 1 for full scale."""
         power, hop = window.square().mean(0), self.coder.hop
