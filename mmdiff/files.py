@@ -18,6 +18,14 @@ from typing import IO
 _LEFTOVER = re.compile(r"\..+\.tmp\.(\d+)", re.DOTALL)
 
 
+def there(path: str | Path) -> bool:
+    """Whether there is a file of that name; of one too long for a file there is none."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
+
+
 def temporary(path: Path) -> Path:
     """The name under which this process prepares ``path``: same folder, hence same filesystem."""
     return path.with_name(f".{path.name}.tmp.{os.getpid()}")

@@ -1,9 +1,10 @@
-"""Parts named by strings, ``"karras(rho=7)"``, looked up in a visible table; errors name the nearest."""
+"""What words mean: parts named by strings, ``"karras(rho=7)"``, in a visible table, and numbers."""
 
 import ast
 import difflib
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -50,6 +51,15 @@ def choose(table: Mapping[str, Callable[..., Any]], spec: str, what: str) -> Cal
     options = _options(inside, spec, what) if inside else {}
     _check_options(table[name], options, f"{what} {name!r}")
     return functools.partial(table[name], **options) if options else table[name]
+
+
+def said(word: object) -> float:
+    """The number that a word or a cell of metadata says, such as 24, "24" or "24000/1001"; else nan."""
+    whole, slash, parts = str(word).partition("/")
+    try:
+        return float(whole) / float(parts) if slash else float(whole)
+    except (ValueError, ZeroDivisionError):
+        return math.nan
 
 
 def _options(inside: str, spec: str, what: str) -> dict[str, Any]:

@@ -24,27 +24,11 @@ RATE = r"[1-9]\d{0,17}(?:/[1-9]\d{0,17})?|[1-9]\d{0,8}\.\d{1,6}"  # what Fractio
 Rate = Annotated[str, Form(RATE, "frames a second, such as 8 or 24000/1001")]
 Level = Annotated[float, Range(low=0)]
 
-# Words of ``Pipeline.sample`` and of torch, which would be mistaken for a condition of that name.
+# Words of ``Pipeline.sample`` and of torch modules, which a condition of that name would be mistaken for
 TAKEN = frozenset(
     [
         *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale"),
-        *(
-            "overlap",
-            "seed",
-            "first",
-            "size",
-            "given",
-            "progress",
-            "clear",
-            "items",
-            "keys",
-            "pop",
-            "update",
-            "values",
-            "type",
-            "train",
-        ),
-        *("eval", "float", "half", "double", "apply", "forward", "training"),
+        *("overlap", "seed", "first", "size", "given", "progress", "training"),
     ]
 )
 
@@ -146,7 +130,7 @@ class Training:
     weight_decay: Annotated[float, Range(low=0)] = 0.0
     clip: Annotated[float, Range(above=0)] = 1.0  # largest gradient norm
     precision: Annotated[str, OneOf("bf16", "fp32")] = "bf16"
-    seed: Whole = 0
+    seed: Annotated[int, Range(low=0, high=2**63 - 2)] = 0  # 64 bits; one more is that of made real samples
     given: Share = (
         0.0  # how often a part of a sample is known, so that the model learns to continue and to fill
     )

@@ -17,11 +17,14 @@ import json
 import platform
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 import mmdiff
 from mmdiff import files, schema
@@ -164,6 +167,28 @@ class Run:
         return None
 
 
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps others from training in a run folder meanwhile; a process that ends, however it does, lets go.
+
+    Raises:
+        UserError: another process holds it, or the folder holds something else.
+    """
+    _refuse_foreign(Run(path))
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"{path}: another process trains there; expected it to end, or another --run"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def create(path: str | Path, recipe: Recipe) -> Run:
     """The run folder at ``path``, made or resumed; removes temporary files of killed writers.
 
@@ -173,18 +198,23 @@ def create(path: str | Path, recipe: Recipe) -> Run:
         UserError: the folder holds something else, or a run of a different recipe.
     """
     run = Run(Path(path))
-    run.checkpoints.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_foreign(run)
     if run.recipe_path.exists():
         recipe = resume_recipe(run.recipe(), recipe, run.path)
-    elif any(not part.name.startswith(".") for part in run.path.iterdir()):
-        raise UserError(f"{run.path}: is not empty and not a run folder, expected a new or empty folder")
-    run.checkpoints.mkdir(exist_ok=True)
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
     for folder in (run.path, run.checkpoints):
         files.sweep(folder)
     text = recipes.dump(recipe)
     if not run.recipe_path.exists() or run.recipe_path.read_text() != text:
         files.write_text(run.recipe_path, text)
     return run
+
+
+def _refuse_foreign(run: Run) -> None:
+    """Raises UserError if a folder holds something, and no run."""
+    found = run.path.iterdir() if run.path.exists() and not run.recipe_path.exists() else ()
+    if any(not part.name.startswith(".") for part in found):
+        raise UserError(f"{run.path}: is not empty and not a run folder, expected a new or empty folder")
 
 
 def resume_recipe(stored: Recipe, asked: Recipe, path: Path) -> Recipe:

@@ -41,7 +41,7 @@ PROMISED = {
         "--out",
     },
     "data": set(),
-    "data audit": {"PATH", "--modality", "--max-bad", "--json"},
+    "data audit": {"PATH", "--modality", "--captions", "--max-bad", "--json"},
     "inspect": {"FILE"},
     "regenerate": {"FILE", "--run", "--out"},
     "recipe": set(),

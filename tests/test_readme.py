@@ -45,8 +45,9 @@ def blocks(readme: str) -> list[Block]:
     """The blocks of a README with their substitutions made."""
     found = []
     for match in FENCE.finditer(readme):
-        if match["kind"] not in ("sh", "python"):
+        if match["kind"] == "text":
             continue
+        assert match["kind"] in ("sh", "python"), f"README: a block of {match['kind']}, expected sh or python"
         first = match["text"].partition("\n")[0]
         mark = MARK.fullmatch((match["mark"] or "").strip())
         assert mark, f"README: no <!-- test: run --> or <!-- test: skip, WHY --> before the block {first!r}"

@@ -58,6 +58,8 @@ def contents(draw):
     content = draw(CONTENT)
     if content["modality"] != "video":
         content["diffusion"]["shared_noise"] = 0.0
+    if content["modality"] != "audio":
+        content["data"]["detune"] = None
     sampling = content["sampling"]
     low, high = sorted(sampling["interval"] or (0.0, 1.0))
     sampling["interval"] = [low, high] if low < high else None
@@ -142,6 +144,7 @@ def test_text_means_what_the_field_is(tmp_path):
         ("sampling: {interval: [1]}", 3, "sampling.interval: got a list, expected a list of 2 values"),
         ("sampling: {interval: [2, 1]}", None, "sampling.interval: got [2.0, 1.0], expected low < high"),
         ("diffusion: {shared_noise: 0.5}", None, "diffusion.shared_noise: got 0.5, expected 0: image has no"),
+        ("data: {detune: midi/1}", None, "data.detune: got 'midi/1', expected nothing: only sounds have"),
         ("sampling: {conditions: {text: a}}", None, "sampling.conditions: unknown condition 'text'"),
         ("sampling: {steps: 1.5}", 3, "sampling.steps: got '1.5', expected a whole number"),
         ("name: a/b", 3, "name: got 'a/b', expected a name without slashes"),
@@ -271,7 +274,7 @@ def test_a_range_says_itself():
     assert str(Range(above=0, high=math.inf, below=1)) == "> 0 and < 1"
 
 
-@pytest.mark.parametrize("name", ["size", "type", "two words", "a.b", ""])
+@pytest.mark.parametrize("name", ["size", "training", "two words", "a.b", ""])
 def test_a_condition_needs_a_name_of_its_own(name):
     spec = ConditionSpec(kind="text")
     with pytest.raises(UserError, match=f"none can be called {name!r}"):

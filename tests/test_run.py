@@ -13,7 +13,7 @@ import pytest
 
 from mmdiff.errors import UserError
 from mmdiff.recipe import ConditionSpec, Data, Recipe, Training
-from mmdiff.run import Checkpoint, DamagedCheckpoint, Run, commit, create, versions
+from mmdiff.run import Checkpoint, DamagedCheckpoint, Run, commit, create, held, versions
 
 STYLE = ConditionSpec(kind="label")
 RECIPE = Recipe(name="tiny", modality="image", training=Training(steps=10), conditions={"style": STYLE})
@@ -240,12 +240,28 @@ def test_folders_that_are_no_run_are_left_alone(tmp_path):
     (tmp_path / "holiday.png").write_text("x")
     with pytest.raises(UserError, match="is not empty and not a run folder"):
         create(tmp_path, RECIPE)
+    with pytest.raises(UserError, match="is not empty and not a run folder"), held(tmp_path):
+        pass
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
     with pytest.raises(UserError, match=r"is not a run folder, expected a recipe\.yaml in it"):
         Run(tmp_path).recipe()
     assert Run(tmp_path).newest() is None
     with pytest.raises(UserError, match="expected a folder named step-"):
         _ = Checkpoint(tmp_path).step
+
+
+def test_one_process_at_a_time_trains_in_a_folder(run):
+    other = (
+        "import sys; from pathlib import Path; from mmdiff.run import held\nwith held(Path(sys.argv[1])): "
+    )
+    words = [sys.executable, "-c", other + "print('held', flush=True); sys.stdin.read()", str(run.path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another process trains there"), held(run.path):
+            pass
+        process.kill()
+    with held(run.path), pytest.raises(UserError, match="another process trains there"), held(run.path):
+        pass
 
 
 def test_starting_sweeps_what_a_killed_writer_left(run):

@@ -15,6 +15,12 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "--modality", default="image", metavar="NAME", help="what to read it as (default: image)"
     )
     parser.add_argument(
+        "--captions",
+        default="text",
+        metavar="COLUMN",
+        help="the metadata column with captions (default: text)",
+    )
+    parser.add_argument(
         "--max-bad",
         type=share,
         default=0.05,
@@ -30,7 +36,7 @@ def run_audit(args: argparse.Namespace) -> int:
 
     modality = choose(MODALITIES, args.modality, "modality")()
     with shown("file") as progress:
-        found = audit(args.path, modality, args.max_bad, progress=progress)
+        found = audit(args.path, modality, args.max_bad, captions=args.captions, progress=progress)
     print(json.dumps(found.as_dict(), indent=1) if args.json else table(found))
     refuse_if_too_bad(found)
     return 0
@@ -46,6 +52,7 @@ examples:
   mmdiff data audit holiday-pictures
   mmdiff data audit emoji.tar --max-bad 0 --json
   mmdiff data audit recordings --modality audio
+  mmdiff data audit birds.tar --captions description
 
 exit code: 0 when it can be used, 2 when more than the allowed share would be lost
 """,

@@ -19,9 +19,9 @@ def run(args: argparse.Namespace) -> int:
     path: Path = args.file
     told = provenance(path)
     again = regenerate(told, args.run)
+    before, after = path.read_bytes(), again.modality.to_bytes(again.sample, path.suffix, told)
     if args.out:
         again.save(args.out)
-    before, after = path.read_bytes(), again.modality.to_bytes(again.sample, path.suffix, told)
     if before == after:
         print(f"identical: {path} was made again, byte for byte")
         return 0

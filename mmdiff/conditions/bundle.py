@@ -29,6 +29,9 @@ class Conditions(nn.Module):
     def __init__(self, specs: Mapping[str, ConditionSpec], width: int = 256, styles: int = 0) -> None:
         """``styles`` is how many numbers the modality measures of a reference; 0 where nothing is lent."""
         super().__init__()
+        for name in specs:
+            if hasattr(nn.ModuleDict, name):
+                raise UserError(f"conditions: none can be called {name!r}; expected another plain word")
         self.width, self.styles = width, styles
         self.register_buffer("origin", torch.zeros(width), persistent=False)
         self.parts = nn.ModuleDict(

@@ -9,17 +9,9 @@ from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Part, either
 from mmdiff.errors import UserError
+from mmdiff.naming import said
 
 MOST = 128  # cosines
-
-
-def parsed(text: str) -> float:
-    """The number that a text says, such as 24 or 24000/1001; not a number when it says none."""
-    whole, slash, parts = text.partition("/")
-    try:
-        return float(whole) / float(parts) if slash else float(whole)
-    except (ValueError, ZeroDivisionError):
-        return math.nan
 
 
 class Number(Conditioner):
@@ -53,7 +45,7 @@ class Number(Conditioner):
         """
         if value is None:
             return torch.tensor(0.0)
-        number = parsed(value)
+        number = said(value)
         if not self.low <= number <= self.high:
             wanted = f"a number from {self.low:g} to {self.high:g}"
             raise UserError(f"condition {self.name!r}: got {value!r}, expected {wanted}")

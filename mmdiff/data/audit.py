@@ -125,7 +125,7 @@ def examine(
 
 def refuse_if_too_bad(found: Audit) -> None:
     """Raises UserError when nothing can be used, or more is rejected than `max_bad` allows."""
-    more = f"run mmdiff data audit {found.root}"
+    more = f"run mmdiff data audit {found.root} --modality {found.modality}"
     if found.rejected:
         first = found.rejected[0]
         more = f"first: {printable(first.file_name)}: {printable(first.reason)}; {more}"

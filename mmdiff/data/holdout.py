@@ -1,5 +1,6 @@
 """Source that training never sees, so that what a model makes of them can be judged honestly."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from mmdiff.data.source import Source
 from mmdiff.errors import UserError
+from mmdiff.naming import said
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class HoldOut:
         """
         values = [tuple(row.get(column) for column in self.columns) for row in rows]
         known = {value for value in values if not {None, ""} & set(value)}
-        ordered = sorted(known, key=lambda value: [(isinstance(part, str), part) for part in value])
+        ordered = sorted(known, key=lambda value: list(map(_rank, value)))
         if len(ordered) < self.every:
             what = "+".join(self.columns)
             raise UserError(
@@ -48,6 +50,13 @@ class HoldOut:
             )
         chosen = set(ordered[self.every - 1 :: self.every])
         return [value in chosen for value in values]
+
+
+def _rank(part: object) -> tuple[bool, float, str]:
+    """Numbers in order, also those that CSV gives as words, then words."""
+    number = said(part)
+    word = math.isnan(number)
+    return word, 0.0 if word else number, str(part)
 
 
 class Trained:

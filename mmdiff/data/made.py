@@ -31,12 +31,8 @@ def bounce(seed: int, data: Data) -> Bounce:
     return Bounce(seed, data.length, pixels(data.size), data.frames, Fraction(data.fps), data.cache_mb)
 
 
-def made(recipe: Recipe, seed: int) -> Source:
-    """The samples that a recipe names in place of files, from a seed.
-
-    Raises:
-        UserError: they are of another modality than the recipe.
-    """
+def fits(recipe: Recipe) -> None:
+    """Raises UserError if the samples that a recipe names in place of files are none of its modality."""
     kind, data = MADE[recipe.data.source], recipe.data
     if recipe.modality != kind.modality:
         raise UserError(
@@ -44,7 +40,12 @@ def made(recipe: Recipe, seed: int) -> Source:
         )
     if data.channels != 1:
         raise UserError(f"data.channels: got {data.channels}, expected 1 with data.source {data.source!r}")
-    return kind.source(seed, data)
+
+
+def made(recipe: Recipe, seed: int) -> Source:
+    """The samples that a recipe names in place of files, from a seed. Raises UserError if they do not fit."""
+    fits(recipe)
+    return MADE[recipe.data.source].source(seed, recipe.data)
 
 
 MADE = {"shapes": Made("image", shapes), "tones": Made("audio", tones), "bounce": Made("video", bounce)}

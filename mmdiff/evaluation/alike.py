@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmdiff.conditions.number import parsed
+from mmdiff.naming import said
 
 Raw = Mapping[str, str]  # conditions by name, as people write them
 
@@ -45,7 +45,7 @@ class Alike:
         """Of numbers their difference; of words 0 where they are the same, else 1."""
         if name not in self.numbers:
             return torch.tensor([float(row.get(name) != value) for row in self.rows], dtype=torch.float64)
-        wanted = parsed(value)
+        wanted = said(value)
         there = (row.get(name) for row in self.rows)
-        distances = [torch.inf if other is None else abs(parsed(other) - wanted) for other in there]
+        distances = [torch.inf if other is None else abs(said(other) - wanted) for other in there]
         return torch.tensor(distances, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """From a run and real data to a report: draw what the real samples are, and measure both."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from mmdiff.generation.pipeline import Pipeline, load, whole
 from mmdiff.generation.request import Request
 from mmdiff.metrics.trajectory import lawful
 from mmdiff.modalities import Modality
-from mmdiff.naming import suggestion
+from mmdiff.naming import said, suggestion
 from mmdiff.recipe import Recipe, Sampling
 from mmdiff.run import versions
 
@@ -119,16 +120,12 @@ def pitch_column(recipe: Recipe, rows: Sequence[Mapping[str, Any]], wanted: str 
     """
     numbers = [spec.column or name for name, spec in recipe.conditions.items() if spec.kind == "number"]
     column = wanted or next((column for column in numbers if column in PITCHES), None)
-    if column is not None and not any(_is_number(row.get(column)) for row in rows):
+    if column is not None and not any(math.isfinite(said(row.get(column))) for row in rows):
         if wanted is None:
             return None
-        there = sorted({name for row in rows for name in row if _is_number(row[name])})
+        there = sorted({name for row in rows for name in row if math.isfinite(said(row[name]))})
         raise UserError(f"--pitch {wanted}: no sample has a number in that column{suggestion(wanted, there)}")
     return column
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _judged_sounds(
@@ -136,10 +133,7 @@ def _judged_sounds(
 ) -> list[Row]:
     rate, asked = pipeline.recipe.data.sample_rate, None
     if column is not None:
-        found = [row.get(column) for row in real.columns]
-        asked = torch.tensor(
-            [torch.nan if value is None or not _is_number(value) else float(value) for value in found]
-        )
+        asked = torch.tensor([said(row.get(column)) for row in real.columns])
     twins = sounds.Sounds(real.twins, rate, asked)
     lines = sounds.measures(asked is not None, embeddings)
     others, made = sounds.Sounds(real.others, rate), sounds.Sounds(drawn, rate)

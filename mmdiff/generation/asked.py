@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mmdiff import files
 from mmdiff.conditions import Value
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
@@ -66,7 +67,7 @@ def ask(
     aligned = dict[str, Tensor]()
     for name, word in words.items():
         kind = specs[name].kind
-        if kind == "envelope" and not Path(word).is_file() and _POINTS.fullmatch(word):
+        if kind == "envelope" and not files.there(word) and _POINTS.fullmatch(word):
             aligned[name] = _drawn(word, modality)
         elif kind in ("style", "envelope"):
             data, hashes[name] = file_bytes(word, f"condition {name!r}", wanted.get(name))
@@ -87,7 +88,7 @@ def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, 
     Raises:
         UserError: no such file, or one with another hash than it had when a sample was made from it.
     """
-    if not Path(path).is_file():
+    if not files.there(path):
         raise UserError(f"{what}: no such file: {path}")
     data = Path(path).read_bytes()
     found = hashlib.sha256(data).hexdigest()

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from mmdiff import files
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import file_bytes
 from mmdiff.modalities import Modality, Moving
@@ -42,7 +42,7 @@ class Given:
             UserError: no such file, or a strength that is none.
         """
         ends = [len(spec), *(end for end in range(len(spec) - 1, 0, -1) if spec[end] in "@~")]
-        file = next((spec[:end] for end in ends if Path(spec[:end]).is_file()), None)
+        file = next((spec[:end] for end in ends if files.there(spec[:end])), None)
         if file is None:
             raise UserError(f"--given {spec}: no such file: {spec[: ends[-1]]}; expected {FORM}")
         found = re.fullmatch(r"(?:@([^~]*))?(?:~(.*))?", spec[len(file) :])

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from mmdiff.conditions import ALIGNED, Conditions
+from mmdiff.data.detune import Detune
+from mmdiff.data.holdout import HoldOut
+from mmdiff.data.made import MADE, fits
 from mmdiff.diffusion.denoiser import Denoiser
 from mmdiff.diffusion.grids import GRIDS
 from mmdiff.diffusion.guidance import Guidance, guide
@@ -145,6 +148,11 @@ def check(recipe: Recipe) -> None:
     overlap_of(recipe.sampling.overlap, model.modality)
     given = recipe.sampling.conditions.items()
     model.conditions.ids({n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)})
+    for spec, parse in ((recipe.data.hold_out, HoldOut.parse), (recipe.data.detune, Detune.parse)):
+        if spec is not None:
+            parse(spec)
+    if recipe.data.source in MADE:
+        fits(recipe)
 
 
 def _is_label(recipe: Recipe, name: str) -> bool:

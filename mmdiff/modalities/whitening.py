@@ -1,9 +1,7 @@
 """Whitening: every coefficient channel to mean 0 and variance 1, by what was measured on the data."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import repeat
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,50 +11,13 @@ from torch import Tensor
 _LEAST = 1e-4
 
 
-@dataclass(frozen=True)
-class Whitening:
-    """Mean and standard deviation of each channel, as plain numbers that a run can store."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or not all(0 < std < float("inf") for std in self.std):
-            raise ValueError("whitening needs as many standard deviations above 0 as means")
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> "Whitening":
-        """From what `state` gave."""
-        return cls(tuple(state["mean"]), tuple(state["std"]))
-
-    def state(self) -> dict[str, list[float]]:
-        """Two lists, for JSON or YAML, which keep all digits."""
-        return {"mean": list(self.mean), "std": list(self.std)}
-
-    def whiten(self, x: Float[Tensor, "*b k l"]) -> Float[Tensor, "*b k l"]:
-        """Coefficients with mean 0 and variance 1, as far as they are like those measured."""
-        mean, std = self._like(x)
-        return (x - mean) / std
-
-    def unwhiten(self, x: Float[Tensor, "*b k l"]) -> Float[Tensor, "*b k l"]:
-        """Undoes `whiten`."""
-        mean, std = self._like(x)
-        return x * std + mean
-
-    def _like(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape[-2] != len(self.mean):
-            raise ValueError(f"whitening of {len(self.mean)} channels, got coefficients of {x.shape[-2]}")
-        mean, std = torch.tensor([self.mean, self.std], dtype=x.dtype, device=x.device)
-        return mean[:, None], std[:, None]
-
-
 def measured(
     coefficients: Iterable[Float[Tensor, "..."]],
     lengths: Iterable[Int[Tensor, "..."] | None] = repeat(None),
-) -> Whitening:
-    """The whitening of all frames, in one pass and in float64.
+) -> tuple[Float[Tensor, " k"], Float[Tensor, " k"]]:
+    """Mean and standard deviation of each channel over all frames, in one pass and in float64.
 
-    Channels that are constant get the standard deviation 1, and whiten to zeros.
+    Where all channels are constant, each gets the standard deviation 1, and whitens to zeros.
 
     Args:
         coefficients: batches [*b k l].
@@ -83,7 +44,7 @@ def measured(
         raise ValueError("whitening is measured on at least one frame of finite numbers")
     std = (spread / count).sqrt()
     std = std.clamp_min(_LEAST * float(std.max())) if float(std.max()) > 0 else torch.ones_like(std)
-    return Whitening(tuple(mean.tolist()), tuple(std.tolist()))
+    return mean, std
 
 
 def _frames(batch: Tensor, valid: Tensor | None) -> Tensor:

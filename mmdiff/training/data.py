@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
+from mmdiff.data.detune import WHOLE, Detune
 from mmdiff.data.source import Source
 from mmdiff.modalities import Moving, heard, modality_of
 from mmdiff.recipe import ConditionSpec, Recipe
-from mmdiff.training.detune import WHOLE, Detune
 from mmdiff.training.known import known
 from mmdiff.training.signals import ignore_in_worker
 
@@ -224,19 +224,20 @@ class References:
         self.source, self.column, self.style = source, column, style
         self._measured: dict[int, Tensor] = {}
         self._alike: dict[str | None, list[int]] = {}
-        for index in range(len(source) if column else 0):
-            self._alike.setdefault(self._key(index), []).append(index)
+        for index in range(len(source)):
+            if (key := self._key(index)) is not None:
+                self._alike.setdefault(key, []).append(index)
 
     def of(self, index: int, dice: float) -> Tensor:
         """The style of a sample that is alike; ``dice``, from 0 to below 1, says which."""
-        alike = self._alike[self._key(index)] if self.column else [index]
+        alike = self._alike.get(self._key(index), [index])
         chosen = alike[int(dice * len(alike))]
         if chosen not in self._measured:
             self._measured[chosen] = self.style(self.source.part(chosen, 0.5))
         return self._measured[chosen]
 
     def _key(self, index: int) -> str | None:
-        return label(self.source.columns(index), self.column or "")
+        return label(self.source.columns(index), self.column) if self.column else None
 
 
 def label(columns: Mapping[str, Any], column: str) -> str | None:

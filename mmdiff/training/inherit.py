@@ -3,26 +3,34 @@
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmdiff.conditions import ALIGNED
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
+from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
 _NET = "denoiser.net."
 
 
-def inherit(model: Model, origin: str) -> str:
-    """Gives a new model the averaged weights of a run where both have them; returns a line about it.
+def inherit(model: Model, recipe: Recipe) -> str:
+    """Gives a new model the averaged weights of the run ``recipe.init`` where both have them.
 
     What only the new model has, such as layers along time or a condition, stays as it was born. Channels that
-    its first layer sees beside those of the run are ignored at first. Labels must have the same values.
+    its first layer sees beside those of the run are ignored at first.
+
+    Args:
+        recipe: of the new model, the values of labels filled in.
+
+    Returns:
+        A line about it.
 
     Raises:
-        UserError: no such run or checkpoint, or a weight of another shape.
+        UserError: no such run or checkpoint, a weight of another shape, or weights that mean something else.
     """
+    origin = str(recipe.init)
     newest = Run(Path(origin)).newest()
     if newest is None:
         raise UserError(f"init: {origin} holds no whole checkpoint; expected a run that was trained")
@@ -31,21 +39,54 @@ def inherit(model: Model, origin: str) -> str:
         raise UserError(
             f"init: {origin} has no weight that this model has; expected a run of the same kind of net"
         )
-    shared = {name: _fitted(name, theirs[name], own[name], origin) for name in own.keys() & theirs.keys()}
+    before = Run(Path(origin)).recipe()
+    _refuse_other(recipe, before, origin)
+    channels = model.modality.shape[0]
+    seen = _seen(before, channels), _seen(recipe, channels)
+    shared = {
+        name: _fitted(name, theirs[name], own[name], seen, origin) for name in own.keys() & theirs.keys()
+    }
     with torch.no_grad():
         for name, value in shared.items():
             own[name].copy_(value)
     return f"init: {len(shared)} of {len(own)} tensors from {origin}, step {newest.step}"
 
 
-def _fitted(name: str, value: Tensor, like: Tensor, origin: str) -> Tensor:
-    """A weight in the shape of the new model's: zeros for input channels that the run does not have."""
-    if value.shape == like.shape:
+def _refuse_other(recipe: Recipe, before: Recipe, origin: str) -> None:
+    """Raises UserError where the same weights would mean something else than in the run."""
+    keys = {f"diffusion.{key}": vars(recipe.diffusion)[key] for key in ("target", "sigma_data")}
+    theirs = {f"diffusion.{key}": vars(before.diffusion)[key] for key in ("target", "sigma_data")}
+    for name in recipe.conditions.keys() & before.conditions.keys():
+        for key in ("kind", "values", "low", "high"):
+            keys[f"conditions.{name}.{key}"] = vars(recipe.conditions[name])[key]
+            theirs[f"conditions.{name}.{key}"] = vars(before.conditions[name])[key]
+    for key, value in sorted(keys.items()):
+        if value != theirs[key]:
+            raise UserError(f"init: {key} is {theirs[key]!r} in {origin}, {value!r} here; expected the same")
+
+
+def _seen(recipe: Recipe, channels: int) -> list[str]:
+    """What each channel is that the net of a recipe sees; ``channels`` are those of the sample."""
+    curves = [name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED]
+    beside = [f"{part} of {name}" for name in curves for part in ("values", "presence")]
+    return [*map(str, range(channels)), *(["given"] if recipe.training.given else []), *beside]
+
+
+def _fitted(name: str, value: Tensor, like: Tensor, seen: tuple[list[str], list[str]], origin: str) -> Tensor:
+    """A weight in the shape of the new model's: zeros for input channels that the run does not have.
+
+    ``seen`` are the channels that the run sees, and those that the new model does.
+    """
+    if name != f"{_NET}first.weight" and value.shape == like.shape:
         return value
-    alike = len(value) == len(like) and value.shape[2:] == like.shape[2:]
-    if name != f"{_NET}first.weight" or not (alike and value.shape[1] < like.shape[1]):
+    before, now = seen
+    cells = like.shape[1] // len(now)
+    wanted = (len(like), cells * len(before), *like.shape[2:])
+    if name != f"{_NET}first.weight" or value.shape != wanted or not set(before) <= set(now):
         raise UserError(
             f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; "
             "expected the same net, conditions and labels"
         )
-    return F.pad(value, [0, 0] * (value.ndim - 2) + [0, like.shape[1] - value.shape[1]])
+    parts = dict(zip(before, value.split(cells, 1), strict=True))
+    zeros = torch.zeros_like(like[:, :cells])
+    return torch.cat([parts.get(channel, zeros) for channel in now], 1)

@@ -14,6 +14,7 @@ import torch
 from mmdiff import files
 from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
+from mmdiff.data.detune import Detune
 from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
 from mmdiff.data.made import MADE, made
@@ -26,7 +27,6 @@ from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training.data import Positions, label
-from mmdiff.training.detune import Detune
 
 _RECORD = "data.json"
 _MEASURED = 512  # samples that whitening is measured on: their errors are far below those of a short training
@@ -104,12 +104,11 @@ def whiten(model: Model, data: Positions) -> None:
     if model.mean is None or model.std is None:
         return
     windows = [data.window(position) for position in range(min(_MEASURED, len(data.source)))]
-    found = measured(
+    mean, std = measured(
         (data.modality.unpack(packed) for packed, _ in windows),
         (None if valid is None else valid.sum().long() for _, valid in windows),
     )
-    std = torch.tensor(found.std) / heard(data.modality).gains
-    for buffer, values in ((model.mean, torch.tensor(found.mean)), (model.std, std)):
+    for buffer, values in ((model.mean, mean), (model.std, std.float() / heard(data.modality).gains)):
         buffer.copy_(values.reshape(buffer.shape))
 
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -28,7 +29,7 @@ from mmdiff.training.gallery import Gallery
 from mmdiff.training.inherit import inherit
 from mmdiff.training.keeper import Keeper
 from mmdiff.training.module import DiffusionModule, NonFinite
-from mmdiff.training.prepare import prepare, prompts, whiten
+from mmdiff.training.prepare import Prepared, prepare, prompts, whiten
 from mmdiff.training.progress import Progress, calm_lightning
 
 
@@ -94,6 +95,13 @@ def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     progress = Progress(quiet=quiet or not leads)
     known = Run(folder).recipe_path.exists()
     prepared = None if known else prepare(asked, folder, progress.checked)
+    with runs.held(folder) if leads else nullcontext():
+        return _train_held(asked, folder, prepared, progress, leads)
+
+
+def _train_held(
+    asked: Recipe, folder: Path, prepared: Prepared | None, progress: Progress, leads: bool
+) -> Path:
     run = runs.create(folder, asked if prepared is None else prepared.recipe)
     recipe, newest = run.recipe(), run.newest()
     steps, start = recipe.training.steps, newest.step if newest else 0
@@ -107,7 +115,7 @@ def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     data = Positions(prepared.source, model.conditions, recipe)
     if not newest:
         whiten(model, data)
-    born = [inherit(model, recipe.init)] if recipe.init and not newest else []  # its whitening too
+    born = [inherit(model, recipe)] if recipe.init and not newest else []  # its whitening too
     module = DiffusionModule(model, recipe)
     seconds = checkpoint.restore(newest, module)["seconds"] if newest else 0.0
     for line in [*prepared.summary, *born, *_summary(module, data, folder)]:

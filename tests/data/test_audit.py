@@ -90,7 +90,7 @@ def test_too_much_that_is_bad_is_refused_with_the_first_reason(tmp_path):
         refuse_if_too_bad(found)
     assert str(caught.value) == (
         "312 of 1000 files (31.2 %) cannot be used, more than data.max_bad = 5 %: "
-        f"first: 0.png: empty file; run mmdiff data audit {tmp_path}"
+        f"first: 0.png: empty file; run mmdiff data audit {tmp_path} --modality image"
     )
     refuse_if_too_bad(audit(tmp_path, Image(), max_bad=0.312))
 

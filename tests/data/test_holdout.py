@@ -36,6 +36,14 @@ def test_words_come_after_numbers_and_missing_values_are_trained():
     assert HoldOut(("k",), 2).held(rows) == [True, True, False, False, False, False, False]
 
 
+def test_numbers_that_csv_gives_as_words_are_numbers():
+    values = [9, 60, 100, 21, 36]
+    rows = [[{"midi": kind(value)} for value in values] for kind in (int, str)]
+    numbers, words = (HoldOut.parse("midi/2").held(each) for each in rows)
+    assert numbers == words
+    assert [value for value, out in zip(values, words, strict=True) if out] == [60, 21]
+
+
 def test_a_source_without_its_held_out_samples():
     source = Tones(0, 200)
     trained = Trained(source, HoldOut.parse("pitch/5"))

@@ -290,7 +290,7 @@ def test_another_sample_is_noticed(capsys, kind, run, tmp_path):
     (path,) = drawn(capsys, run, tmp_path, *wish(kind))
     made = modality(run)
     made.write(made.decode(torch.ones(made.shape) * 0.5), path, told(capsys, path))
-    assert cli.main(["regenerate", str(path)]) == 1
+    assert cli.main(["regenerate", str(path), "--out", str(path)]) == 1  # judged before it is written over
     assert "not identical" in capsys.readouterr().out
 
 

@@ -150,5 +150,6 @@ def test_the_pitch_column_is_that_of_a_condition_or_the_one_named():
     assert pitch_column(RECIPE, [{"pitch": 60}], None) == "pitch"
     assert pitch_column(RECIPE, rows, None) is None
     assert pitch_column(RECIPE, rows, "midi") == "midi"
+    assert pitch_column(RECIPE, [{"midi": "60"}, {"midi": ""}], "midi") == "midi"  # as CSV has it
     with pytest.raises(UserError, match=r"--pitch mid: .*did you mean 'midi'\? valid: loud, midi"):
         pitch_column(RECIPE, rows, "mid")

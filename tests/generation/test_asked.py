@@ -62,6 +62,8 @@ def test_values_become_what_the_network_takes(model, bell):
     expected = torch.where(times < 0.1, times / 0.1, 1 - 0.5 * (times - 0.1) / 0.3).clamp(0.5 * (times > 0.1))
     torch.testing.assert_close(asked.curves[0], expected, atol=1e-5, rtol=0)
     assert set(asked.sha256) == {"like"}
+    longer = ",".join(f"{0.01 * i:.2f}:{i % 2}" for i in range(60))  # no file can be called so
+    assert ask({"envelope": longer}, RECIPE.conditions, model, model.modality).curves[0].max() > 0.7
 
 
 def test_an_envelope_can_be_taken_from_a_file(model, bell):

@@ -117,8 +117,10 @@ def test_a_run_that_starts_from_pictures_draws_each_frame_as_they_do(tmp_path, s
     """Before any step, whether or not it sees more channels than they did."""
     pictures = dataclasses.replace(CLIPS, modality="image")
     parent: Model = lively(build(pictures))
-    clips = build(with_given(CLIPS, share)).eval()
-    inherit(clips, str(save(parent, tmp_path / "pictures", recipe=pictures)))
+    origin = save(parent, tmp_path / "pictures", recipe=pictures)
+    asked = dataclasses.replace(with_given(CLIPS, share), init=str(origin))
+    clips = build(asked).eval()
+    inherit(clips, asked)
     raws = [{"style": "apple"}, {}]
     x = torch.randn(2, 3, 4, 12, 16)
     level = NoiseLevel(torch.tensor([0.6, 0.2]), torch.tensor([0.8, 1.0]))

@@ -12,7 +12,7 @@ from mmdiff.diffusion.weights import DENSITIES, WEIGHTS
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build, check, parameter_count
 from mmdiff.nets import SIZES
-from mmdiff.recipe import ConditionSpec, Diffusion, Net, Recipe, Sampling
+from mmdiff.recipe import ConditionSpec, Data, Diffusion, Net, Recipe, Sampling
 from tests.generation.conftest import RECIPE
 
 
@@ -123,6 +123,9 @@ def test_parameters_are_counted():
         ({"net": Net(size="tiny", attention=(2,))}, r"net.attention: got \[2\], expected levels from 0 to 1"),
         ({"net": Net(size="tiny", mults=())}, r"net.mults"),
         ({"conditions": {"x": ConditionSpec(kind="envelope")}}, r"x.kind: got 'envelope', which only sounds"),
+        ({"conditions": {"children": ConditionSpec(kind="text")}}, r"none can be called 'children'"),
+        ({"data": Data(hold_out="midi")}, r"data.hold_out: got 'midi', expected COLUMN/N"),
+        ({"data": Data(source="tones")}, r"data.source: 'tones' is audio, expected modality image"),
         ({"modality": "smell"}, r"unknown modality 'smell'"),
         ({"sampling": Sampling(conditions={"style": "googel"})}, r"'googel'.*'google'"),
     ],

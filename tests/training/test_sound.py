@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from mmdiff import recipe as recipes
 from mmdiff.data import soundfiles, tones
+from mmdiff.data.detune import WHOLE, Detune
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build, check
 from mmdiff.generation.pipeline import load
@@ -19,7 +20,6 @@ from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training import train
 from mmdiff.training.data import Positions, collate
-from mmdiff.training.detune import WHOLE, Detune
 from mmdiff.training.module import DiffusionModule
 from mmdiff.training.prepare import prepare, prompts, whiten
 from mmdiff.training.session import new_model

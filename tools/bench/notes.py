@@ -20,6 +20,7 @@ The data has the metadata columns instrument and midi, as tools/data/notes build
 """
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -48,6 +49,7 @@ from mmdiff.metrics.intervals import Figure, bootstrap, wilson
 from mmdiff.metrics.pitch import Pitch, harmonicity, pitch
 from mmdiff.metrics.sounds import flux_at
 from mmdiff.modalities.audio.picture import spectrogram
+from mmdiff.naming import said
 from mmdiff.recipe import REFERENCES
 from tools.bench import command
 from tools.bench.pitch import JUDGES, RATE, SUFFIXES, Wave, decoded, shares
@@ -74,7 +76,7 @@ def read(data: Path, hold_out: str | None) -> list[Note]:
     """All notes with an instrument and a pitch. Raises UserError if there are none."""
 
     def named(entry: Entry) -> bool:
-        return isinstance(entry.columns.get("midi"), int | float) and "instrument" in entry.columns
+        return math.isfinite(said(entry.columns.get("midi"))) and "instrument" in entry.columns
 
     entries = [entry for entry in scan(data, SUFFIXES).entries if named(entry)]
     if not entries:
@@ -82,7 +84,7 @@ def read(data: Path, hold_out: str | None) -> list[Note]:
     rows = [entry.columns for entry in entries]
     held = HoldOut.parse(hold_out).held(rows) if hold_out else [False] * len(rows)
     return [
-        Note(decoded(entry), float(row["midi"]), str(row["instrument"]), out, row)
+        Note(decoded(entry), said(row["midi"]), str(row["instrument"]), out, row)
         for entry, row, out in zip(entries, rows, held, strict=True)
     ]
 

@@ -20,6 +20,7 @@ number. CREPE hears C1 to B6 (24 to 95): notes beyond are misses, also among the
 import argparse
 import importlib.util
 import io
+import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -38,6 +39,7 @@ from mmdiff.data.scan import Entry, scan
 from mmdiff.errors import UserError
 from mmdiff.metrics.intervals import Figure, wilson
 from mmdiff.metrics.pitch import Pitch, cents, folded, pitch
+from mmdiff.naming import said
 from tools.bench import command
 
 SUFFIXES = frozenset({".wav", ".flac"})
@@ -134,7 +136,7 @@ def read(data: Path, column: str, count: int | None = None, seed: int = 0) -> No
     Raises:
         UserError: no sound there has a number in the column, or there are not `count` of them.
     """
-    entries = [e for e in scan(data, SUFFIXES).entries if isinstance(e.columns.get(column), int | float)]
+    entries = [e for e in scan(data, SUFFIXES).entries if math.isfinite(said(e.columns.get(column)))]
     if not entries:
         raise UserError(f"{data}: no WAV or FLAC there has a number in the metadata column {column!r}")
     if count is not None and not 1 <= count <= len(entries):

@@ -48,9 +48,9 @@ def test_every_length_and_channel_count_comes_back(spec, samples, channels, kind
     assert coefficients.shape == (2, part.channels(channels), part.frames(samples))
     assert coefficients.dtype == torch.float32
     assert snr(wave, part.decode(coefficients, samples)) >= 120
-    whitening = measured([coefficients])
-    white = whitening.whiten(coefficients)
-    assert snr(wave, part.decode(whitening.unwhiten(white), samples)) >= 120
+    mean, std = (values.float()[:, None] for values in measured([coefficients]))
+    white = (coefficients - mean) / std
+    assert snr(wave, part.decode(white * std + mean, samples)) >= 120
 
 
 @pytest.mark.parametrize("spec", EXACT)

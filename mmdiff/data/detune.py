@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mmdiff.conditions.number import parsed
 from mmdiff.errors import UserError
+from mmdiff.naming import said
 
 WHOLE = 160  # samples that become WHOLE or more: steps of about ten cents, at the price of a short filter
 
@@ -25,10 +25,10 @@ class Detune:
     def parse(cls, spec: str) -> "Detune":
         """Reads ``COLUMN/SEMITONES``. Raises UserError."""
         column, _, semitones = spec.rpartition("/")
-        if not column or not 0 < parsed(semitones) <= 12:
+        if not column or not 0 < said(semitones) <= 12:
             expected = "expected COLUMN/SEMITONES, such as midi/1, and SEMITONES above 0, at most 12"
             raise UserError(f"data.detune: got {spec!r}, {expected}")
-        return cls(column, parsed(semitones))
+        return cls(column, said(semitones))
 
     @property
     def most(self) -> int:
@@ -41,7 +41,7 @@ class Detune:
 
     def told(self, columns: Mapping[str, Any], samples: int) -> Mapping[str, Any]:
         """The columns of a sound that is played so; those of one without a pitch are as they were."""
-        pitch = parsed(str(columns.get(self.column) or ""))
+        pitch = said(columns.get(self.column))
         if math.isnan(pitch):
             return columns
         return {**columns, self.column: pitch + 12 * math.log2(WHOLE / samples)}
