@@ -1,6 +1,7 @@
 """The commands of README.md are run as they stand there.
 
-Every block of ``sh`` or ``python`` in README.md has an invisible line right before it, one of
+Every block of README.md is ``sh`` or ``python``, or it is ``text`` or ``yaml`` and no command. Those of
+commands have an invisible line right before them, one of
 
     <!-- test: run -->
     <!-- test: run, with `image/emoji` for `image/emoji --set training.steps=2` -->
@@ -45,7 +46,7 @@ def blocks(readme: str) -> list[Block]:
     """The blocks of a README with their substitutions made."""
     found = []
     for match in FENCE.finditer(readme):
-        if match["kind"] == "text":
+        if match["kind"] in ("text", "yaml"):
             continue
         assert match["kind"] in ("sh", "python"), f"README: a block of {match['kind']}, expected sh or python"
         first = match["text"].partition("\n")[0]
@@ -146,6 +147,7 @@ def test_the_convention_itself(tmp_path, checkout):
         ("<!-- test: run -->\n\n```sh\nls\n```", "no <!-- test: run -->"),
         ("<!-- test: skip -->\n```sh\nls\n```", "say why"),
         ("<!-- test: run, with `a` for `b` -->\n```sh\nls\n```", "is not in the block"),
+        ("<!-- test: run -->\n```bash\nls\n```", "a block of bash, expected sh or python"),
         ("<!-- test: run, sometimes -->\n```sh\nls\n```", "what does"),
     ],
 )

@@ -77,12 +77,15 @@ def _fitted(name: str, value: Tensor, like: Tensor, seen: tuple[list[str], list[
 
     ``seen`` are the channels that the run sees, and those that the new model does.
     """
-    if name != f"{_NET}first.weight" and value.shape == like.shape:
-        return value
     before, now = seen
-    cells = like.shape[1] // len(now)
-    wanted = (len(like), cells * len(before), *like.shape[2:])
-    if name != f"{_NET}first.weight" or value.shape != wanted or not set(before) <= set(now):
+    cells = like.shape[1] // len(now) if name == f"{_NET}first.weight" else 0
+    if not cells and value.shape == like.shape:
+        return value
+    if (
+        not cells
+        or value.shape != (len(like), cells * len(before), *like.shape[2:])
+        or set(before) - set(now)
+    ):
         raise UserError(
             f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; "
             "expected the same net, conditions and labels"
