@@ -72,8 +72,8 @@ class Model(nn.Module):
         axes = (3, 4) if rank == 3 else range(2, 2 + rank)  # the net of clips runs along frames by itself
         width, tokens = self.conditions.width, self.conditions.token_width
         self.informed = recipe.training.given > 0
-        beside = self.informed + 2 * len(self.curves)
-        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, seconds, beside)
+        beside = beside_of(recipe)
+        net = UNet(channels, axes, shape_of(recipe.net), width, tokens, seconds, len(beside))
         self.denoiser = Denoiser(net, diffusion.target, diffusion.sigma_data)
 
     def whiten(self, x0: Tensor) -> Tensor:
@@ -123,6 +123,13 @@ class Model(nn.Module):
         except ValueError as error:
             raise UserError(f"sampling.grid {sampling.grid!r}: {error}") from error
         return compiled
+
+
+def beside_of(recipe: Recipe) -> list[str]:
+    """What each channel is that the network sees beside those of the sample, in their order."""
+    curves = [name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED]
+    parts = [f"{part} of {name}" for name in curves for part in ("values", "presence")]
+    return ["given", *parts] if recipe.training.given else parts
 
 
 def build(recipe: Recipe) -> Model:

@@ -1,14 +1,15 @@
 """Starting from the weights of another run: fine-tuning, and clips that are born from pictures."""
 
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from mmdiff.conditions import ALIGNED
 from mmdiff.errors import UserError
-from mmdiff.generation.model import Model
+from mmdiff.generation.model import Model, beside_of
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
@@ -41,8 +42,8 @@ def inherit(model: Model, recipe: Recipe) -> str:
         )
     before = Run(Path(origin)).recipe()
     _refuse_other(recipe, before, origin)
-    channels = model.modality.shape[0]
-    seen = _seen(before, channels), _seen(recipe, channels)
+    own_channels = list(map(str, range(model.modality.shape[0])))
+    seen = own_channels + beside_of(before), own_channels + beside_of(recipe)
     shared = {
         name: _fitted(name, theirs[name], own[name], seen, origin) for name in own.keys() & theirs.keys()
     }
@@ -54,22 +55,20 @@ def inherit(model: Model, recipe: Recipe) -> str:
 
 def _refuse_other(recipe: Recipe, before: Recipe, origin: str) -> None:
     """Raises UserError where the same weights would mean something else than in the run."""
-    keys = {f"diffusion.{key}": vars(recipe.diffusion)[key] for key in ("target", "sigma_data")}
-    theirs = {f"diffusion.{key}": vars(before.diffusion)[key] for key in ("target", "sigma_data")}
-    for name in recipe.conditions.keys() & before.conditions.keys():
-        for key in ("kind", "values", "low", "high"):
-            keys[f"conditions.{name}.{key}"] = vars(recipe.conditions[name])[key]
-            theirs[f"conditions.{name}.{key}"] = vars(before.conditions[name])[key]
-    for key, value in sorted(keys.items()):
+    names = recipe.conditions.keys() & before.conditions.keys()
+    theirs = _meanings(before, names)
+    for key, value in _meanings(recipe, names).items():
         if value != theirs[key]:
             raise UserError(f"init: {key} is {theirs[key]!r} in {origin}, {value!r} here; expected the same")
 
 
-def _seen(recipe: Recipe, channels: int) -> list[str]:
-    """What each channel is that the net of a recipe sees; ``channels`` are those of the sample."""
-    curves = [name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED]
-    beside = [f"{part} of {name}" for name in curves for part in ("values", "presence")]
-    return [*map(str, range(channels)), *(["given"] if recipe.training.given else []), *beside]
+def _meanings(recipe: Recipe, names: Collection[str]) -> dict[str, Any]:
+    """What decides the meaning of weights beside their shape, by its key; ``names`` are of conditions."""
+    found = {f"diffusion.{key}": getattr(recipe.diffusion, key) for key in ("target", "sigma_data")}
+    for name in sorted(names):
+        for key in ("kind", "values", "low", "high"):
+            found[f"conditions.{name}.{key}"] = getattr(recipe.conditions[name], key)
+    return found
 
 
 def _fitted(name: str, value: Tensor, like: Tensor, seen: tuple[list[str], list[str]], origin: str) -> Tensor:
@@ -81,11 +80,8 @@ def _fitted(name: str, value: Tensor, like: Tensor, seen: tuple[list[str], list[
     cells = like.shape[1] // len(now) if name == f"{_NET}first.weight" else 0
     if not cells and value.shape == like.shape:
         return value
-    if (
-        not cells
-        or value.shape != (len(like), cells * len(before), *like.shape[2:])
-        or set(before) - set(now)
-    ):
+    wanted = (len(like), cells * len(before), *like.shape[2:])
+    if not cells or value.shape != wanted or not set(before) <= set(now):
         raise UserError(
             f"init: {name} is {list(value.shape)} in {origin}, {list(like.shape)} here; "
             "expected the same net, conditions and labels"
