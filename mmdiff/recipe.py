@@ -24,11 +24,11 @@ RATE = r"[1-9]\d{0,17}(?:/[1-9]\d{0,17})?|[1-9]\d{0,8}\.\d{1,6}"  # what Fractio
 Rate = Annotated[str, Form(RATE, "frames a second, such as 8 or 24000/1001")]
 Level = Annotated[float, Range(low=0)]
 
-# Words of ``Pipeline.sample`` and of torch modules, which a condition of that name would be mistaken for
+# Words of ``Pipeline.sample``, which a condition of that name would be mistaken for
 TAKEN = frozenset(
     [
         *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale"),
-        *("overlap", "seed", "first", "size", "given", "progress", "training"),
+        *("overlap", "seed", "first", "size", "given", "progress"),
     ]
 )
 

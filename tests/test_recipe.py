@@ -274,7 +274,7 @@ def test_a_range_says_itself():
     assert str(Range(above=0, high=math.inf, below=1)) == "> 0 and < 1"
 
 
-@pytest.mark.parametrize("name", ["size", "training", "two words", "a.b", ""])
+@pytest.mark.parametrize("name", ["size", "seed", "two words", "a.b", ""])
 def test_a_condition_needs_a_name_of_its_own(name):
     spec = ConditionSpec(kind="text")
     with pytest.raises(UserError, match=f"none can be called {name!r}"):

@@ -30,7 +30,7 @@ class Conditions(nn.Module):
         """``styles`` is how many numbers the modality measures of a reference; 0 where nothing is lent."""
         super().__init__()
         for name in specs:
-            if hasattr(nn.ModuleDict, name):
+            if hasattr(nn.ModuleDict(), name):  # which holds the parts by these names
                 raise UserError(f"conditions: none can be called {name!r}; expected another plain word")
         self.width, self.styles = width, styles
         self.register_buffer("origin", torch.zeros(width), persistent=False)

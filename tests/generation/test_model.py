@@ -123,6 +123,7 @@ def test_parameters_are_counted():
         ({"net": Net(size="tiny", attention=(2,))}, r"net.attention: got \[2\], expected levels from 0 to 1"),
         ({"net": Net(size="tiny", mults=())}, r"net.mults"),
         ({"conditions": {"x": ConditionSpec(kind="envelope")}}, r"x.kind: got 'envelope', which only sounds"),
+        ({"conditions": {"training": ConditionSpec(kind="text")}}, r"none can be called 'training'"),
         ({"conditions": {"children": ConditionSpec(kind="text")}}, r"none can be called 'children'"),
         ({"data": Data(hold_out="midi")}, r"data.hold_out: got 'midi', expected COLUMN/N"),
         ({"data": Data(source="tones")}, r"data.source: 'tones' is audio, expected modality image"),
