@@ -52,7 +52,8 @@ class Data:
     flip: bool = False  # mirror half of the pictures, or clips, left to right
     max_bad: Share = 0.05  # refuse to start when a larger share of the files is unusable
     hold_out: str | None = None  # COLUMN/N or COLUMN+COLUMN/N: every Nth value of these is never trained on
-    # COLUMN/SEMITONES: sounds are played up to so many semitones lower, and the column, a MIDI pitch, says so
+    # COLUMN/SEMITONES: half of all sounds are played up to so many semitones lower, and the column, their
+    # MIDI pitch, says so
     detune: str | None = None
     captions: str = "text"  # the metadata column used as caption
     alternatives: str | None = None  # a metadata column with a list of further captions

@@ -13,9 +13,10 @@ WHOLE = 160  # samples that become WHOLE or more: steps of about ten cents, at t
 
 @dataclass(frozen=True)
 class Detune:
-    """Slows sounds by up to so many semitones; a column, their MIDI pitch, then says the pitch they have.
+    """Slows half of all sounds by up to so many semitones; a column, their MIDI pitch, then says so.
 
     Slower and never faster, because what is left of a sound that is played faster would not fill its window.
+    Half of them, because pitches that are really asked for are those of the folder.
     """
 
     column: str
@@ -36,8 +37,8 @@ class Detune:
         return math.floor(WHOLE * 2 ** (self.semitones / 12))
 
     def samples(self, dice: float) -> int:
-        """How many samples WHOLE of them become; ``dice``, from 0 to below 1, chooses."""
-        return WHOLE + int(dice * (self.most - WHOLE + 1))
+        """How many samples WHOLE of them become; ``dice``, 0 to below 1, chooses, below 1/2 just as many."""
+        return WHOLE + int(max(0.0, 2 * dice - 1) * (self.most - WHOLE + 1))
 
     def told(self, columns: Mapping[str, Any], samples: int) -> Mapping[str, Any]:
         """The columns of a sound that is played so; those of one without a pitch are as they were."""
