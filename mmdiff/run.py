@@ -201,12 +201,13 @@ def create(path: str | Path, recipe: Recipe) -> Run:
     _refuse_foreign(run)
     if run.recipe_path.exists():
         recipe = resume_recipe(run.recipe(), recipe, run.path)
-    run.checkpoints.mkdir(parents=True, exist_ok=True)
-    for folder in (run.path, run.checkpoints):
-        files.sweep(folder)
+    run.path.mkdir(parents=True, exist_ok=True)
+    files.sweep(run.path)
     text = recipes.dump(recipe)
     if not run.recipe_path.exists() or run.recipe_path.read_text() != text:
-        files.write_text(run.recipe_path, text)
+        files.write_text(run.recipe_path, text)  # first of all: without it the folder is no run
+    run.checkpoints.mkdir(exist_ok=True)
+    files.sweep(run.checkpoints)
     return run
 
 

@@ -236,6 +236,18 @@ def test_a_condition_that_is_gone_is_refused(run):
         create(run.path, dataclasses.replace(RECIPE, conditions={}))
 
 
+@pytest.mark.parametrize("at", ["write_text", "sweep"])
+def test_a_run_that_was_killed_while_it_was_made_begins_again(tmp_path, monkeypatch, at):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"mmdiff.files.{at}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create(tmp_path / "run", RECIPE)
+    assert create(tmp_path / "run", RECIPE).recipe() == RECIPE
+
+
 def test_folders_that_are_no_run_are_left_alone(tmp_path):
     (tmp_path / "holiday.png").write_text("x")
     with pytest.raises(UserError, match="is not empty and not a run folder"):

@@ -95,6 +95,12 @@ def test_ddpm_has_the_posterior_of_the_paper() -> None:
     torch.testing.assert_close(SAMPLERS["ddpm"](levels).matrix[0, 0], wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_lcm_jumps_to_the_estimate_and_adds_noise_of_the_next_level() -> None:
+    levels = Cosine().of_rho(torch.tensor([2.0, 0.7], dtype=torch.float64))
+    alpha, sigma = levels.alpha[1], levels.sigma[1]
+    torch.testing.assert_close(SAMPLERS["lcm"](levels).matrix[0, 0], alpha * X0 + sigma * NOISE)
+
+
 def x0_at(x: Tensor, alpha: float, sigma: float) -> Tensor:
     level = NoiseLevel(*torch.tensor([alpha, sigma], dtype=torch.float64)).expand(len(x))
     return Mixture().denoise(x, level)

@@ -184,7 +184,8 @@ def test_densities_are_the_published_ones() -> None:
     angles = CIRCLE(DENSITIES["cosine"](CIRCLE, u)).angle()
     torch.testing.assert_close(angles, math.pi / 2 * u)
     assert torch.equal(DENSITIES["uniform"](flow, u), u)
-    assert float(DENSITIES["mode"](flow, torch.tensor([0.5]).double(), scale=0.8)) == pytest.approx(0.5)
+    quarters = DENSITIES["mode"](flow, torch.tensor([0.1, 0.25, 0.5, 0.9]).double(), scale=0.8)
+    assert quarters.tolist() == pytest.approx([0.839577, 0.667157, 0.5, 0.160423], abs=1e-6)
     torch.testing.assert_close(DENSITIES["mode"](flow, u, scale=0.0), 1 - u)
 
 

@@ -28,7 +28,7 @@ def test_a_terminal_gets_a_bar():
     progress.close()
     assert "hello" in out.getvalue()
     assert "10/10" in out.getvalue()
-    assert "samples/s" in out.getvalue()
+    assert "loss 0.5000, 100 samples/s" in out.getvalue()
 
 
 def test_elsewhere_lines_are_rare_and_the_last_step_is_one():
@@ -53,6 +53,17 @@ def test_long_checks_are_said_now_and_then(monkeypatch):
         now[0] += 1
         progress.checked(done, 40)
     assert out.getvalue().splitlines() == [f"data: checked {n} of 40 files" for n in (10, 20, 30, 40)]
+
+
+def test_a_line_says_what_is_left_of_the_steps_to_come(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("mmdiff.training.progress.time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    progress = Progress(out=out)
+    progress.begin(100, 400)
+    now[0] = 30.0
+    progress.advance(200, loss=0.25, rate=12.0)
+    assert out.getvalue() == "step 200/400  loss 0.2500  12 samples/s  1:00 left\n"
 
 
 def test_quiet_says_nothing():

@@ -47,6 +47,7 @@ from tools.bench import command
 PASSES = 3  # the backward pass does the forward's work twice: for the inputs and for the weights
 WARM_UP = 2  # steps; the first one compiles
 GIGA = 1e9
+SPREAD = 1.08  # of the forward FLOPs of nets that are compared
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def peer(module: str, name: str) -> Any:
         raise UserError(f"{error}: pip install 'mmdiff[bench]'") from None
 
 
-def unet(channels: int, axes: Sequence[int], shape: Shape) -> nn.Module:
-    return UNet(channels, axes, shape)
+def unet(channels: int, axes: Sequence[int], shape: Shape, seconds: float | None = None) -> nn.Module:
+    return UNet(channels, axes, shape, seconds=seconds)
 
 
 def ours(net: nn.Module, x: Tensor, clock: Tensor) -> Tensor:
@@ -190,6 +191,7 @@ def both(
 CLIP = (3, 16, 32, 32)  # channels, frames, pixels
 SERIES = (80, 256)  # bins, frames
 PICTURE = (3, 32, 32)
+FRAME, HOP = 1 / 8, 256 / 16000  # seconds from one frame of a clip, or of a spectrogram, to the next
 PATCHES = SIZES["base"]
 PIXELS = Shape(patch=1, width=64, mults=(1, 2, 2), blocks=3, attention=(1,))
 FRAMES = Shape(patch=1, width=256, mults=(1, 1), blocks=2, attention=(1,))
@@ -199,7 +201,7 @@ DIFFUSERS, DENOISING, VIDEO = "diffusers", "denoising_diffusion_pytorch", "video
 CASES = {
     "1d": Case(
         shape=SERIES,
-        ours=(Contender("mmdiff", partial(unet, SERIES[0], (2,), FRAMES), ours, tuned=True),),
+        ours=(Contender("mmdiff", partial(unet, SERIES[0], (2,), FRAMES, HOP), ours, tuned=True),),
         peers=(
             *both(DIFFUSERS, diffusers_series_call, diffusers_series, diffusers_series),
             *both(DENOISING, lucid_call, partial(lucid_series, 32), partial(lucid_series, 64)),
@@ -227,8 +229,8 @@ CASES = {
     "3d": Case(
         shape=CLIP,
         ours=(
-            Contender("mmdiff", partial(unet, 3, (3, 4), CLIPS), ours, tuned=True),
-            Contender("mmdiff, no patches", partial(unet, 3, (3, 4), CLIP_PIXELS), ours, tuned=True),
+            Contender("mmdiff", partial(unet, 3, (3, 4), CLIPS, FRAME), ours, tuned=True),
+            Contender("mmdiff, no patches", partial(unet, 3, (3, 4), CLIP_PIXELS, FRAME), ours, tuned=True),
         ),
         peers=(
             *both(DIFFUSERS, diffusers_clip_call, diffusers_clip, diffusers_clip),
@@ -371,10 +373,18 @@ def show(found: Mapping[str, Any]) -> None:
     )
 
 
+def refuse_unequal(runners: Sequence[Runner]) -> None:
+    """Raises UserError unless all nets do about the same work, as peers of another version might not."""
+    least, most = (choose(runners, key=lambda runner: runner.forward) for choose in (min, max))
+    if most.forward > SPREAD * least.forward:
+        got = ", ".join(f"{each.name} {each.forward / GIGA:.3g}" for each in (least, most))
+        raise UserError(f"GFLOP of a sample forward: got {got}, expected them within {SPREAD - 1:.0%}")
+
+
 def bench(
     rank: str, batch: int | None, rounds: int, steps: int, seconds: float, compiled: bool
 ) -> dict[str, Any]:
-    """Runs one case. Raises UserError when there is none for the rank, or a peer is missing."""
+    """Runs one case. Raises UserError when there is none for the rank, or a peer is missing or unlike."""
     if rank not in CASES:
         raise UserError(f"--rank {rank}: expected one of {', '.join(CASES)}")
     case = CASES[rank]
@@ -383,6 +393,7 @@ def bench(
         raise UserError(f"--batch {batch}, --rounds {rounds}, --steps {steps}: expected at least 1 each")
     contenders = (*case.ours, *case.peers)
     runners = [training(contender, case.shape, batch, compiled) for contender in contenders]
+    refuse_unequal(runners)
     runners.append(limit(case, batch))
     return {"rank": rank, **report(case, runners, race(runners, rounds, steps, seconds), batch)}
 
