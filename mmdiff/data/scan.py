@@ -29,10 +29,13 @@ _BOOKS: dict[str, Callable[[bytes], Iterator[metadata.Row]]] = {
 }
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 FILMS = frozenset({".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg"})
+SOUNDS = frozenset(
+    {".wav", ".w64", ".rf64", ".aiff", ".aif", ".aifc", ".au", ".snd", ".caf", ".flac", ".ape", ".tta", ".wv"}
+    | {".ogg", ".oga", ".opus", ".mp3", ".m4a", ".m4b", ".aac", ".mka", ".weba", ".wma", ".amr"}
+)
 # A row may name a file of any extension, since the content decides. Only those of another medium are passed
 # over, so that one metadata file can serve pictures and sounds.
-_SOUNDS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"})
-_MEDIA = PICTURES | FILMS | _SOUNDS
+_MEDIA = PICTURES | FILMS | SOUNDS
 _NUMBER = re.compile(r"([0-9]+)")
 
 

@@ -108,13 +108,18 @@ class Source:
         """Whether what is not kept starts from the file too."""
         return self.given.strength < 1
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything stays as it is in the file."""
+        return not self.varied or bool(self.given.places)
+
     def mask(self, modality: Modality, start: int = 0) -> Bool[Tensor, "1 *axes"]:
         """Where it is kept in a sample, or in the window of one that begins at a frame."""
         if isinstance(modality, Moving):
             mask = modality.kept_from(start, self.given.places, self.packed)
         else:
             mask = modality.kept(self.given.places, self.packed)
-        return torch.zeros_like(mask) if self.varied and not self.given.places else mask
+        return mask if self.keeps else torch.zeros_like(mask)
 
     def x0(self, modality: Modality, start: int = 0) -> Float[Tensor, "c *axes"]:
         """What it says of a sample or such a window, before any whitening; beyond its end, padding."""

@@ -84,9 +84,11 @@ class Model(nn.Module):
 
     def decode(self, x0: Tensor, modality: Modality) -> Sample:
         """The sample that one x0 of the network stands for; ``modality`` is at its size."""
-        if self.mean is not None and self.std is not None:
-            x0 = x0 * self.std + self.mean
-        return modality.decode(x0)
+        return modality.decode(self.coloured(x0))
+
+    def coloured(self, x0: Tensor) -> Tensor:
+        """Undoes ``whiten``, of one x0."""
+        return x0 if self.mean is None or self.std is None else x0 * self.std + self.mean
 
     def beside(self, condition: Condition, known: Given | None, curves: Tensor | None) -> Condition:
         """``condition`` with what runs along with the samples; ``known`` is at the scale of x0."""

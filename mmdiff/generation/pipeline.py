@@ -124,6 +124,7 @@ class Pipeline:
 
         Raises:
             UserError: an unknown name or a value that cannot be used; at the call, not at the first sample.
+                After all others, samples that came out as numbers that are not finite.
         """
         sampling = self._sampling(
             steps=steps,
@@ -208,7 +209,7 @@ class Pipeline:
     ) -> Iterator[Generated]:
         engine = Engine(self.model, self.precision, self.rows)
         waiting = deque((wish, Take(wish.request, wish.windows, self.model)) for wish in wishes)
-        asked = dict[Request, Take]()
+        asked, problems = dict[Request, Take](), list[str]()
 
         def ask(take: Take, ahead: bool) -> None:
             if (request := take.ask()) is not None:
@@ -225,8 +226,17 @@ class Pipeline:
                 ask(take, ahead=True)
             if progress is not None:
                 progress(engine.evaluations, total)
-            while waiting and (sample := waiting[0][1].sample) is not None:
-                yield self._generated(waiting.popleft()[0], sample)
+            while waiting and (waiting[0][1].sample is not None or waiting[0][1].problem):
+                wish, take = waiting.popleft()
+                if take.sample is not None:
+                    yield self._generated(wish, take.sample)
+                else:
+                    request = wish.request
+                    problems.append(
+                        f"sample {request.index} of {wish.prompt!r} with seed {request.seed}: {take.problem}"
+                    )
+        if problems:
+            raise UserError("; ".join(problems))
 
     def _generated(self, wish: Wish, sample: Sample) -> Generated:
         return Generated(

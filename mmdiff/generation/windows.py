@@ -19,7 +19,7 @@ from mmdiff.files import scratch
 from mmdiff.generation.given import Given, Known, Source, opened
 from mmdiff.generation.model import Model, overlap_of
 from mmdiff.generation.request import Request
-from mmdiff.modalities import Modality, Moving, Sample
+from mmdiff.modalities import Heard, Modality, Moving, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +79,13 @@ class Windows:
             mask[:, : self.overlap] = True
         return mask
 
+    def decoded(self, x0: Float[Tensor, "c *axes"]) -> Sample:
+        """The sample of a window that x0 without whitening stands for; of a sound, what is kept as it was."""
+        source = self.source
+        if source is None or not source.keeps or not isinstance(self.each, Heard):
+            return self.each.decode(x0)
+        return self.each.decode_beside(x0, source.given.places, source.packed)
+
     def refuse_idle(self) -> None:
         """Raises UserError if no place of the file is kept and nothing of it varied, or if all is kept."""
         if self.source is None:
@@ -132,6 +139,7 @@ class Take:
 
     Attributes:
         sample: what was asked for, once all windows are there.
+        problem: why there is none, once that is known.
     """
 
     def __init__(self, first: Request, windows: Windows, model: Model) -> None:
@@ -140,10 +148,11 @@ class Take:
         self._end: Tensor | None = None
         self._reel: Reel | None = None  # opened late: many samples may wait, and few files can be open
         self.sample: Sample | None = None
+        self.problem = ""
 
     def ask(self) -> Request | None:
         """The request of the next window, once the one before has landed; None when all are there."""
-        while self.sample is None:
+        while self.sample is None and not self.problem:
             known = self._first.known
             if self._number:
                 known = self._windows.known(self._number, self._model, self._end)
@@ -154,9 +163,13 @@ class Take:
         return None
 
     def land(self, x0: Float[Tensor, "c *axes"]) -> None:
-        """Takes the x0 of the window that was asked for."""
+        """Takes the x0 of the window that was asked for; one that is no sample is the ``problem``."""
         windows = self._windows
-        made = self._model.decode(x0, windows.each)
+        try:
+            made = windows.decoded(self._model.coloured(x0))
+        except ValueError as error:
+            self.problem = str(error)
+            return
         if len(windows.starts) > 1:
             self._reel = self._reel or Reel()
             first, last = windows.starts[self._number], windows.starts[-1]

@@ -135,6 +135,9 @@ class Heard(Protocol):
     def slowed(self, packed: Tensor, old: int, new: int) -> Tensor:
         """A packed sound with ``new`` samples for every ``old``, lower by as much, cut to its length."""
 
+    def decode_beside(self, x0: Tensor, places: str, packed: Tensor) -> Sample:
+        """As `decode`, with what is `kept` of a packed sound as it was."""
+
     def envelope(self, window: Tensor) -> Tensor:
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
 

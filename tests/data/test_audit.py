@@ -5,8 +5,8 @@ import pytest
 
 from mmdiff.data.audit import audit, refuse_if_too_bad, table
 from mmdiff.errors import UserError
-from mmdiff.modalities import Image
-from tests.data import zoo
+from mmdiff.modalities import Audio, Image
+from tests.data import soundzoo, zoo
 
 GOOD, BAD = zoo.whole(), zoo.broken()
 
@@ -30,6 +30,19 @@ def test_every_file_is_used_or_rejected_by_name(folder):
     assert found.total == len(GOOD) + len(BAD) + 1
     assert found.bad_share == pytest.approx((len(BAD) + 1) / found.total)
     assert {u.file_name: dict(u.facts) for u in found.used}["noise.png"] == {"width": 21, "height": 17}
+
+
+def test_every_sound_is_found_and_used_or_rejected_by_name(tmp_path):
+    """Without metadata, by their extensions; sounds in the containers of films are for metadata to name."""
+    plain = {"wavex": "a.wav", "rf64": "b.wav"}
+    good = {plain.get(name, name if "." in name else f"c.{name}"): d for name, d in soundzoo.whole().items()}
+    bad = {name: d for name, d in soundzoo.broken().items() if "." in name}
+    film = {name for name in good | bad if name.endswith((".mp4", ".webm"))}
+    for name, data in (good | bad).items():
+        (tmp_path / name).write_bytes(data)
+    found = audit(tmp_path, Audio())
+    assert {used.file_name for used in found.used} == good.keys() - film
+    assert {rejection.file_name for rejection in found.rejected} == bad.keys() - film
 
 
 def test_the_listing_of_an_audit_holds_what_can_be_used(folder):

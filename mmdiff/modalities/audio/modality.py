@@ -1,6 +1,7 @@
 """Sound: files to waves of one sample rate and channel count and back, and to x0, a kind of spectrogram."""
 
 import dataclasses
+import io
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from mmdiff.data import soundfiles, sounds
+from mmdiff.data.scan import SOUNDS
 from mmdiff.errors import UserError
 from mmdiff.modalities import base
 from mmdiff.modalities.audio import ear, timbre
@@ -53,9 +55,7 @@ class Audio:
     extents: ClassVar[tuple[str, ...]] = ("seconds",)
     plays: ClassVar[str] = "audio"
     suffix: ClassVar[str] = ".wav"
-    suffixes: ClassVar[frozenset[str]] = frozenset(
-        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif"}
-    )
+    suffixes: ClassVar[frozenset[str]] = SOUNDS
     formats: ClassVar[tuple[str, ...]] = ("wav", "flac", "ogg", "mp3")
     whitens: ClassVar[bool] = True
     measures: ClassVar[frozenset[str]] = frozenset({"seconds", "sample_rate", "channels"})
@@ -167,13 +167,10 @@ class Audio:
         Args:
             places: seconds from and to, such as "0-0.5", "0.5-" or "0-0.3,0.7-1"; "" for all of the sound.
         """
-        samples = min(packed.shape[-1], self.samples)
-        inside = torch.zeros(self.samples, dtype=torch.bool)
-        for start, end in _ranges(places or "0-"):
-            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
-            inside[first:last] = True
         before, after = self.coder.reach
-        lost = F.pad(~inside, (before, self.shape[1] * self.coder.hop + after - self.samples))
+        lost = F.pad(
+            ~self._inside(places, packed), (before, self.shape[1] * self.coder.hop + after - self.samples)
+        )
         counts = F.pad(lost.cumsum(0), (1, 0))
         starts = torch.arange(self.shape[1]) * self.coder.hop
         return (counts[starts + before + after] == counts[starts])[None]
@@ -213,11 +210,38 @@ class Audio:
         Raises:
             ValueError: x0 holds numbers that are not finite, or too large for a sound.
         """
+        return self._made(self._wave(x0))
+
+    def decode_beside(self, x0: Float[Tensor, "k l"], places: str, packed: Float[Tensor, "c s"]) -> Sample:
+        """`decode` with what is kept of a sound sample for sample, whatever its coefficients lose.
+
+        It fades over to what was made within a hop, which keeps a seam from clicking.
+        """
+        wave, inside = self._wave(x0), self._inside(places, packed)
+        at, hop = torch.arange(self.samples), self.coder.hop
+        before = torch.where(inside, -hop, at).cummax(0).values  # the nearest places that are made
+        after = torch.where(inside, self.samples + hop, at).flip(0).cummin(0).values.flip(0)
+        share = (torch.minimum(at - before, after - at) / hop).clamp(max=1)
+        return self._made(torch.lerp(wave, F.pad(packed, (0, self.samples))[:, : self.samples], share))
+
+    def _wave(self, x0: Float[Tensor, "k l"]) -> Float[Tensor, "c s"]:
         x0 = x0.detach().float().cpu()
         wave = self.coder.decode(x0, self.samples)
         if not bool(x0.isfinite().all() and wave.isfinite().all()):
             raise ValueError("x0 holds numbers that are not finite, expected the coefficients of a sound")
+        return wave
+
+    def _made(self, wave: Float[Tensor, "c s"]) -> Sample:
         return Sample(levelled(wave, self.sample_rate, self.level), sample_rate=self.sample_rate)
+
+    def _inside(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, " s2"]:
+        """Which samples of a window from the start are those of a sound, at places that `kept` knows."""
+        samples = min(packed.shape[-1], self.samples)
+        inside = torch.zeros(self.samples, dtype=torch.bool)
+        for start, end in _ranges(places or "0-"):
+            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
+            inside[first:last] = True
+        return inside
 
     def preview(self, sample: Sample) -> Pillow.Image:
         """The spectrogram."""
@@ -229,7 +253,17 @@ class Audio:
         """The bytes of a WAV (16 bits), FLAC, Ogg Vorbis or MP3 file; its comment is the provenance."""
         return soundfiles.encoded(sample.value, self._rate(sample), suffix, provenance=provenance)
 
-    write = base.write
+    def write(
+        self,
+        sample: Sample,
+        path: str | Path | io.BufferedIOBase,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes a file of the kind that its extension says, whole or not at all; a stream gets a WAV."""
+        if isinstance(path, str | Path):
+            soundfiles.write(sample.value, self._rate(sample), path, provenance=provenance)
+        else:
+            base.write(self, sample, path, provenance)
 
     @staticmethod
     def read_provenance(path: str | Path | bytes) -> dict[str, Any] | None:

@@ -1,0 +1,106 @@
+"""Sounds that are made from others: what is kept comes back, whatever the representation."""
+
+import math
+
+import pytest
+import torch
+
+from mmdiff.data import soundfiles, tones
+from mmdiff.errors import UserError
+from mmdiff.generation.model import build
+from mmdiff.generation.pipeline import Pipeline, load
+from mmdiff.recipe import ConditionSpec, Data, Net, Recipe, Sampling, Training
+from tests.generation.conftest import lively, save
+
+RATE, HOP, SAMPLES = 2000, 16, 1000
+SPECTRA = (
+    "mdct(bins=16)",
+    "stft(size=64, hop=16)",
+    "polar(size=64, hop=16)",
+    "mel(bands=20, size=64, hop=16)",
+)
+
+
+def pipeline_of(folder, spectrum: str) -> Pipeline:
+    recipe = Recipe(
+        name="sounds",
+        modality="audio",
+        data=Data(sample_rate=RATE, seconds=SAMPLES / RATE, representation=spectrum),
+        net=Net(size="custom", patch=1, width=16, mults=(1,), blocks=1, attention=()),
+        conditions={"timbre": ConditionSpec(kind="label", values=("bell", "reed"))},
+        training=Training(steps=1, precision="fp32"),
+        sampling=Sampling(steps=4),
+    )
+    model = build(recipe)
+    channels = model.modality.shape[0]
+    model.mean.copy_(torch.linspace(-0.1, 0.1, channels)[:, None])
+    model.std.copy_(torch.linspace(0.05, 0.2, channels)[:, None])
+    statistics = {"mean": model.mean.clone(), "std": model.std.clone()}
+    lively(model)
+    model.load_state_dict(statistics, strict=False)
+    return load(save(model, folder / "run", recipe=recipe))
+
+
+@pytest.fixture(scope="module", params=SPECTRA)
+def pipeline(request, tmp_path_factory) -> Pipeline:
+    return pipeline_of(tmp_path_factory.mktemp("sounds"), request.param)
+
+
+@pytest.fixture(scope="module")
+def note(tmp_path_factory):
+    path = tmp_path_factory.mktemp("note") / "note.wav"
+    soundfiles.write(0.5 * tones.tone(0, 1, RATE, SAMPLES / RATE)[0], RATE, path)
+    return path
+
+
+def wave(pipeline, path) -> torch.Tensor:
+    modality = pipeline.model.modality
+    return modality.pack(modality.read(path.read_bytes(), path.name))
+
+
+def test_a_gap_is_filled_and_all_else_comes_back(pipeline, note):
+    before = wave(pipeline, note)
+    one, two = (made.sample.value for made in pipeline.sample(n=2, given=f"{note}@0-0.2,0.35-"))
+    for made in (one, two):
+        assert torch.equal(made[:, : 400 - HOP], before[:, : 400 - HOP])
+        assert torch.equal(made[:, 700 + HOP :], before[:, 700 + HOP :])
+        assert (made[:, 400:700] - before[:, 400:700]).abs().max() > 0.01
+    assert not torch.equal(one[:, 400:700], two[:, 400:700])
+
+
+def test_what_goes_on_begins_with_what_was_there(pipeline, note):
+    (made,) = pipeline.sample(given=str(note), size="0.8s")
+    assert made.sample.value.shape == (1, 1600)
+    before = wave(pipeline, note)
+    assert torch.equal(made.sample.value[:, : SAMPLES - HOP], before[:, : SAMPLES - HOP])
+    assert bool(made.sample.value[:, SAMPLES:].any())
+
+
+def test_a_variation_keeps_more_the_weaker_it_is(pipeline, note):
+    coder, before = pipeline.model.modality.coder, wave(pipeline, note)
+
+    def change(strength: float) -> float:
+        (made,) = pipeline.sample(given=f"{note}~{strength}", steps=20)
+        return float((coder.encode(made.sample.value) - coder.encode(before)).square().mean())
+
+    changes = [change(strength) for strength in (0.05, 0.5, 0.95)]
+    assert changes == sorted(changes)
+    assert changes[0] < changes[2] / 2
+
+
+def test_one_that_is_not_finite_is_named_and_the_others_come(tmp_path):
+    pipeline = pipeline_of(tmp_path, SPECTRA[0])
+    table = next(part for part in pipeline.model.modules() if isinstance(part, torch.nn.Embedding))
+    with torch.no_grad():
+        table.weight[1] = math.nan
+    made = pipeline.each([("", {"timbre": timbre}) for timbre in ("bell", "reed", "bell")], seed=3)
+    assert [next(made).conditions["timbre"] for _ in range(2)] == ["bell", "bell"]
+    with pytest.raises(UserError, match="sample 1 of '' with seed 3: x0 holds numbers that are not finite"):
+        next(made)
+
+
+def test_a_loud_file_is_named(pipeline, note, tmp_path):
+    (made,) = pipeline.sample()
+    made.sample.value.fill_(2.0)
+    with pytest.warns(UserWarning, match=r"^loud\.wav: 100\.00% of the samples"):
+        made.save(tmp_path / "loud.wav")
