@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from mmdiff import files, schema
-from mmdiff.modalities import plays
+from mmdiff.modalities import Modality, modality_of, plays
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 
@@ -138,9 +138,10 @@ class Wandb:
 class TensorBoard:
     """Event files in the run's folder ``tensorboard``."""
 
-    def __init__(self, run: Run, step: int) -> None:
+    def __init__(self, run: Run, step: int, modality: Modality) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._modality = modality
         self._writer = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)
 
     def row(self, row: Row) -> None:
@@ -157,15 +158,23 @@ class TensorBoard:
             self._writer.add_image("samples", numpy.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
     def played(self, step: int, paths: Sequence[Path]) -> None:
-        """Logs sound files, mixed to one channel, which is all that TensorBoard plays.
+        """Logs sounds, mixed to one channel, which is all that TensorBoard plays, and clips as GIFs.
 
-        It takes no encoded clips, and arrays only with moviepy: of clips it has the grid of their frames.
+        It shows these among the pictures, and they move. torch's writer makes them of arrays, with moviepy.
         """
-        from mmdiff.data.sounds import decoded
+        from tensorboard.compat.proto.summary_pb2 import Summary
 
-        for path in (path for path in paths if plays(path.suffix) == "audio"):
-            sound = decoded(path.read_bytes(), path.name)
-            self._writer.add_audio(f"sounds/{path.stem}", sound.wave.mean(0), step, sound.sample_rate)
+        for path in paths:
+            sample = self._modality.read(path.read_bytes(), path.name)
+            if self._modality.plays == "audio":
+                wave = sample.value.mean(0)
+                self._writer.add_audio(f"sounds/{path.stem}", wave, step, sample.sample_rate)
+                continue
+            gif = self._modality.to_bytes(sample, ".gif")
+            _, height, width, _ = sample.value.shape
+            image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+            summary = Summary(value=[Summary.Value(tag=f"clips/{path.stem}", image=image)])
+            self._writer._get_file_writer().add_summary(summary, step)
 
     def close(self) -> None:
         """Flushes the event file."""
@@ -217,7 +226,7 @@ def trackers(run: Run, recipe: Recipe, step: int) -> Trackers:
     if recipe.training.loggers != "files":
         makers["W&B"] = lambda: Wandb(run, recipe)
         if importlib.util.find_spec("tensorboard") is not None:
-            makers["TensorBoard"] = lambda: TensorBoard(run, step)
+            makers["TensorBoard"] = lambda: TensorBoard(run, step, modality_of(recipe))
     return Trackers(makers)
 
 

@@ -30,6 +30,14 @@ conditions: {colour: {kind: label}}
 training: {steps: 2, batch_size: 4, log_every: 1, sample_every: 100, loggers: files, precision: fp32}
 sampling: {steps: 2, n: 1}
 """
+CLIP = """
+modality: video
+data: {source: bounce, size: 32x32, frames: 8, fps: 8, length: 40}
+net: {size: custom, patch: 4, width: 16, mults: [1], blocks: 1, attention: []}
+conditions: {text: {kind: text, tokens: 4}}
+training: {steps: 2, batch_size: 4, log_every: 1, sample_every: 100, loggers: files, precision: fp32}
+sampling: {steps: 2, n: 1}
+"""
 
 
 def trained(folder: Path, recipe: str) -> Path:
@@ -96,6 +104,29 @@ def test_pictures_are_judged_too(capsys, drawing):
     for word in ("colour moments", "mean colour", "slope of the spectrum", "patches at 8x8", "flat", "noise"):
         assert word in shown
     assert "FID" not in shown
+
+
+def test_clips_are_judged_by_the_law_that_they_move_by(capsys, tmp_path):
+    moving = trained(tmp_path, CLIP)
+    capsys.readouterr()
+    assert cli.main(["eval", str(moving), "-n", "8", "--json"]) == 0
+    *shown, last = capsys.readouterr().out.splitlines()
+    measures = json.loads(last)["measures"]
+
+    def value(measure: str, column: str) -> float:
+        return measures[measure][column]["value"]
+
+    assert set(measures["position error"]) == {
+        *("unit", "compared_with", "generated", "floor", "frozen", "jumbled", "noise", "shuffled"),
+    }
+    assert value("position error", "floor") < 1 < value("position error", "noise")
+    assert value("speed error", "floor") < 10
+    assert value("right shape and colour", "floor") > 95
+    assert [value("right direction", column) for column in ("floor", "frozen")] == [100, 0]
+    assert [value("shapes that stand still", column) for column in ("floor", "frozen")] == [0, 100]
+    assert [value(measure, "frozen") for measure in ("motion", "flicker", "warp error")] == [0, 0, 0]
+    names = [line.split("  ")[0] for line in shown]
+    assert names.index("flicker") == names.index("motion") + 2  # each has a line for its unit
 
 
 def test_samples_are_those_that_the_pipeline_draws(sounding):

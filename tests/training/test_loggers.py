@@ -11,8 +11,10 @@ from PIL import Image
 
 from mmdiff.data import clipfiles, soundfiles
 from mmdiff.data.sounds import decoded
+from mmdiff.modalities import Audio, Video
+from mmdiff.modalities import Image as Pictures
 from mmdiff.run import Run
-from mmdiff.training import loggers
+from mmdiff.training import loggers, train
 from mmdiff.training.loggers import COLUMNS, Files, TensorBoard, Trackers, Wandb, read_rows
 from tests.needs import needs
 
@@ -135,7 +137,7 @@ def test_a_grey_ramp_and_numbers_survive_tensorboard(run, tmp_path):
 
     picture = tmp_path / "ramp.png"
     grey = ramp(picture)
-    tracker = TensorBoard(run, step=0)
+    tracker = TensorBoard(run, 0, Pictures())
     tracker.row(row(3, loss=0.75))
     tracker.picture(3, picture)
     tracker.close()
@@ -178,8 +180,8 @@ def test_sounds_survive_tensorboard(run, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     wave = note(tmp_path / "000-a-note.wav")
-    tracker = TensorBoard(run, step=0)
-    tracker.played(3, [tmp_path / "000-a-note.wav", film(tmp_path / "000-a-clip.mp4")])
+    tracker = TensorBoard(run, 0, Audio(8000, channels=2))
+    tracker.played(3, [tmp_path / "000-a-note.wav"])
     tracker.close()
     events = EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
@@ -187,6 +189,39 @@ def test_sounds_survive_tensorboard(run, tmp_path):
     sound = decoded(heard.encoded_audio_string, "note")
     assert (heard.step, sound.sample_rate) == (3, 8000)
     np.testing.assert_allclose(sound.wave[0], wave, atol=1e-3)
+
+
+@needs("tensorboard")
+def test_clips_reach_tensorboard_as_gifs_that_move(run, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    clips = Video(8, 8, 3, Fraction(8))
+    tracker = TensorBoard(run, 0, clips)
+    tracker.played(3, [film(tmp_path / "000-a-clip.mp4")])
+    tracker.close()
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    (shown,) = events.Images("clips/000-a-clip")
+    assert (shown.step, shown.width, shown.height) == (3, 8, 8)
+    assert shown.encoded_image_string.startswith(b"GIF89a")
+    assert clips.read(shown.encoded_image_string).value.shape == (3, 8, 8, 3)
+
+
+@needs("tensorboard")
+def test_a_training_hands_its_samples_to_all_trackers(recipe, tmp_path, monkeypatch):
+    """Whatever the recipe does not say: W&B, which is offline without a key, and TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr(loggers, "has_key", lambda: False)
+    settings = ("training.loggers=auto", "training.steps=2", "training.sample_every=2")
+    train(recipe(*settings), run=tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2]
+    assert [event.step for event in events.Images("samples")] == [2]
+    (copy,) = tmp_path.glob("run/wandb/offline-run-*/files/media/images/samples*.png")
+    (grid,) = tmp_path.glob("run/samples/step-00000002/grid.png")
+    assert copy.read_bytes() == grid.read_bytes()
 
 
 def test_rows_are_plain_json(run):
