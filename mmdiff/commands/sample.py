@@ -181,6 +181,7 @@ examples:
   mmdiff sample runs/emoji --given a.png~0.6 --prompt "red heart"     a variation
   mmdiff sample runs/motion --prompt "dog face" --frames 24 --format gif
   mmdiff sample runs/motion --given a.png@0                      a clip whose first frame is a.png
+  mmdiff sample runs/motion --given a.png@0,15                   ... and whose last one is, of 16: a loop
   mmdiff sample runs/motion --given a.mp4@0-3,12-                keeps these frames, makes the ones between
   mmdiff sample runs/motion --seconds 10                         longer than trained: window by window
   mmdiff sample runs/motion --given a.mp4 --seconds 10           goes on where a.mp4 ends

@@ -195,7 +195,8 @@ class Video:
 
         Args:
             places: frames counted from 0, such as "0", "0-3,15" or "12-", and boxes in all frames, such as
-                "16x32+0+0", with commas between; "" for all. Nothing behind the end of the clip is kept.
+                "16x32+0+0", with commas between; "" for all. Nothing behind the end of the clip is kept, but
+                a picture stands in whatever frames are named.
 
         Raises:
             UserError: places that cannot be read; says how they are written.
@@ -209,6 +210,8 @@ class Video:
         there = self._frame_mask(range(packed.shape[1]), start)
         if not places:
             return there
+        if not self.moves(packed):
+            there = torch.ones_like(there)
         inside = torch.zeros_like(there)
         for place in places.removeprefix("-").split(","):
             inside |= self._part(place.strip(), places, start)

@@ -77,6 +77,18 @@ def test_a_picture_is_the_first_frame_exactly_and_the_others_are_made(pipeline, 
     assert not torch.equal(one[1:], two[1:])
 
 
+def test_a_picture_stands_in_the_frames_that_are_named(pipeline, files):
+    (made,) = pipeline.sample(given=f"{files / 'a.png'}@0,3")
+    photo = pipeline.model.modality.read((files / "a.png").read_bytes(), "a.png").value[0]
+    frames = made.sample.value
+    assert [torch.equal(frame, photo) for frame in frames] == [True, False, False, True]
+    (still,) = pipeline.sample(given=f"{files / 'a.png'}@-4x4+2+2")
+    same = (still.sample.value == photo).all(-1).all(0)
+    assert bool(same[:2].all())
+    assert bool(same[6:].all())
+    assert not bool(same[2:6, 2:6].any())
+
+
 @pytest.mark.parametrize(
     ("places", "frames", "rows"),
     [("@0-1", [0, 1], slice(None)), ("@3", [3], slice(None)), ("@-16x6+0+0", [0, 1, 2, 3], slice(6, None))],

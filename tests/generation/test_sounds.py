@@ -88,6 +88,14 @@ def test_a_variation_keeps_more_the_weaker_it_is(pipeline, note):
     assert changes[0] < changes[2] / 2
 
 
+@pytest.mark.parametrize("seconds", [0.2, 30.0])
+def test_one_model_makes_sounds_of_many_lengths(pipeline, seconds):
+    (made,) = pipeline.sample(size=f"{seconds}s", steps=2)
+    assert made.sample.value.shape == (1, round(seconds * RATE))
+    part = made.sample.value[0].unfold(0, 200, 200)
+    assert bool((part.abs().amax(1) > 0).all())
+
+
 def test_one_that_is_not_finite_is_named_and_the_others_come(tmp_path):
     pipeline = pipeline_of(tmp_path, SPECTRA[0])
     table = next(part for part in pipeline.model.modules() if isinstance(part, torch.nn.Embedding))
