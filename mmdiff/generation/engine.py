@@ -165,6 +165,7 @@ class Engine:
             flight.state = None
         ahead, silence = coming(flights, self.device), torch.zeros_like(state.x)
         batch = Batch(chosen, flights, alike, spare, condition, ahead, state, silence)
+        condition = condition._replace(apart=self._apart(batch))
         batch.condition = self.model.beside(condition, self._known(batch), self._curves(batch))
         self._batches[shape] = batch
         return batch
@@ -189,6 +190,16 @@ class Engine:
         rows = batch.spread(torch.stack([zero if curves is None else curves for curves in every]))
         rows[len(every) : len(every) + batch.pairs] = 0
         return rows.to(self.device)
+
+    def _apart(self, batch: Batch) -> Tensor | None:
+        """How far the frames of each row are apart; None where all are as in training."""
+        every = [flight.request.apart for flight in batch.flights]
+        if every.count(None) == len(every):
+            return None
+        usual = self.model.modality.seconds_per_position
+        return batch.spread(torch.tensor([usual if apart is None else apart for apart in every])).to(
+            self.device
+        )
 
     def _release(self, shape: tuple[int, ...]) -> None:
         """Gives every flight of a shape its own state back."""

@@ -189,9 +189,11 @@ class Pipeline:
             how = unguided(sampling) if asked.nothing else sampling
             guidance = guidance_of(how)
             shared = self.recipe.diffusion.shared_noise
+            apart = modality.seconds_per_position
+            apart = None if apart == self.model.modality.seconds_per_position else apart
             for index in places:
                 request = Request(
-                    shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves, shared
+                    shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves, shared, apart
                 )
                 wishes.append(Wish(prompt, conditions, how, request, windows, asked.sha256))
         return wishes

@@ -27,6 +27,7 @@ class Request:
         known: of the sample, from a file or from the window before; None for nothing.
         curves: what runs along with it, as ``Model.curves`` says; None for nothing.
         shared: the share of the noise's variance that all frames have in common, as in training.
+        apart: of a clip, seconds from one frame to the next; None for those of training.
     """
 
     shape: tuple[int, ...]
@@ -39,6 +40,7 @@ class Request:
     known: Known | None = None
     curves: Float[Tensor, "e *axes"] | None = None
     shared: float = 0.0
+    apart: float | None = None
 
     def first_noise(self) -> Tensor:
         """The noise that the sample starts from: standard normal, float32, on the CPU."""

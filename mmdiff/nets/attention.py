@@ -34,12 +34,12 @@ class Attention(nn.Module):
         x: Float[Tensor, "b c *axes"],
         tokens: Float[Tensor, "b n e"] | None = None,
         mask: Bool[Tensor, "b 1 1 m"] | None = None,
-        times: Float[Tensor, " l"] | None = None,
+        times: Float[Tensor, "*b l"] | None = None,
     ) -> Float[Tensor, "b c *axes"]:
         """``mask`` is True for the keys that may be seen: the positions first, then the tokens.
 
-        With ``times``, in seconds, what positions see of each other depends on how far apart they are, and
-        what they see of the tokens on no time at all.
+        With ``times``, in seconds, of all rows or each, what positions see of each other depends on how far
+        apart they are, and what they see of the tokens on no time at all.
         """
         flat = x.flatten(2).transpose(1, 2)
         q, k, v = self.split(self.qkv(flat), 3)
@@ -63,7 +63,7 @@ def norm(x: Tensor) -> Tensor:
 PERIODS = (0.02, 60.0)  # seconds: of the fastest and of the slowest turn
 
 
-def turned(x: Float[Tensor, "b heads n d"], times: Float[Tensor, " n"]) -> Float[Tensor, "b heads n d"]:
+def turned(x: Float[Tensor, "b heads n d"], times: Float[Tensor, "*b n"]) -> Float[Tensor, "b heads n d"]:
     """Turns pairs of the first half of the features by an angle in proportion to the time.
 
     Products of turned vectors depend on differences of times alone (Su et al., 2021, arXiv:2104.09864).
@@ -71,7 +71,7 @@ def turned(x: Float[Tensor, "b heads n d"], times: Float[Tensor, " n"]) -> Float
     """
     pairs = x.shape[-1] // 4
     fast, slow = (math.log(2 * math.pi / period) for period in PERIODS)
-    phase = times[:, None].float() * torch.linspace(fast, slow, pairs, device=x.device).exp()
+    phase = times[..., None, :, None].float() * torch.linspace(fast, slow, pairs, device=x.device).exp()
     cos, sin = phase.cos().to(x.dtype), phase.sin().to(x.dtype)
     one, two, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], dim=-1)
     return torch.cat([one * cos - two * sin, one * sin + two * cos, rest], -1)

@@ -43,7 +43,7 @@ class Clips(NamedTuple):
     """How frames that follow each other in the batch make clips."""
 
     frames: int  # of each clip
-    clock: Float[Tensor, " f"] | None  # seconds from the start to each frame
+    clock: Float[Tensor, "*b f"] | None  # seconds from the start to each frame, of all clips or of each
     held: Bool[Tensor, "b f"] | None  # which frames hold data; None when all do
     moving: Bool[Tensor, " b"] | None  # None when all are
 

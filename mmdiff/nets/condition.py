@@ -34,6 +34,7 @@ class Condition(NamedTuple):
         moving: of clips, which are such; the frames of others are pictures that have nothing to do with each
             other. None where all are.
         beside: channels that run along with the samples: that mask, an envelope; None where all are zero.
+        apart: of clips, seconds from one frame to the next; None where all have those of the net.
     """
 
     vector: Float[Tensor, "b d"]
@@ -42,6 +43,7 @@ class Condition(NamedTuple):
     given: Given | None = None
     beside: Float[Tensor, "b e *axes"] | None = None
     moving: Bool[Tensor, " b"] | None = None
+    apart: Float[Tensor, " b"] | None = None
 
     def frames(self, count: int) -> "Condition":
         """Returns every row ``count`` times, for the frames of clips, without what runs beside samples."""
@@ -51,9 +53,8 @@ class Condition(NamedTuple):
     def rows(self, index: Tensor | slice) -> "Condition":
         """Returns the chosen rows."""
         given = None if self.given is None else Given(*(part[index] for part in self.given))
-        beside = None if self.beside is None else self.beside[index]
-        moving = None if self.moving is None else self.moving[index]
-        return Condition(self.vector[index], self.tokens[index], self.mask[index], given, beside, moving)
+        others = (None if part is None else part[index] for part in (self.beside, self.moving, self.apart))
+        return Condition(self.vector[index], self.tokens[index], self.mask[index], given, *others)
 
     @classmethod
     def join(cls, conditions: "Sequence[Condition]") -> "Condition":

@@ -77,18 +77,18 @@ def waves(shape: Sequence[int], sizes: Sequence[int], device: torch.device) -> F
     return product[None]
 
 
-def echoes(times: Float[Tensor, " l"], ends: Float[Tensor, " b"]) -> Float[Tensor, "b w l"]:
+def echoes(times: Float[Tensor, "*b l"], ends: Float[Tensor, " b"]) -> Float[Tensor, "b w l"]:
     """Returns 1, and decays on several scales of the time since the start and of the time to the end.
 
     They place an attack and a release, whether a series takes a fifth of a second or half a minute.
 
     Args:
-        times: seconds from the start to each position.
+        times: seconds from the start to each position, of all series or of each.
         ends: seconds that each series takes.
     """
     scales = torch.tensor(SCALES, device=times.device)[:, None]
     left = (ends[:, None] - times).clamp(min=0)
-    since = (-times / scales).exp().expand(len(ends), -1, -1)
+    since = (-times[..., None, :] / scales).exp().expand(len(ends), -1, -1)
     until = (-left[:, None] / scales).exp()
     return torch.cat([torch.ones_like(until[:, :1]), since, until], 1)
 

@@ -33,9 +33,9 @@ class Moment(nn.Module):
     def forward(self, embedding: Float[Tensor, "bf d"], clips: Clips) -> Float[Tensor, "bf d"]:
         """The embedding of each frame at its time."""
         assert clips.clock is not None, "frames that follow each other in time say when"
-        count, last = len(embedding) // clips.frames, clips.clock[-1:]
+        count, last = len(embedding) // clips.frames, clips.clock[..., -1:].flatten()
         if clips.held is not None:
-            last = clips.clock[clips.held.sum(1) - 1]
+            last = clips.clock.expand(count, -1).gather(1, clips.held.sum(1, keepdim=True) - 1).flatten()
         times = echoes(clips.clock, last).transpose(1, 2).to(self.shares.weight)
         scale, shift = moved(self.shares(times).expand(count, -1, -1), clips).flatten(0, 1).chunk(2, dim=-1)
         return torch.addcmul(embedding + shift, embedding, scale)
@@ -76,7 +76,10 @@ class Temporal(nn.Module):
         series = means.permute(0, 3, 4, 2, 1)
         each = series.shape[1] * series.shape[2]
         mask = None if clips.held is None else clips.held.repeat_interleave(each, 0)[:, None, None]
-        mixed = self.attention(series.flatten(0, 2), mask=mask, times=clips.clock)
+        times = clips.clock
+        if times is not None and times.ndim == 2:
+            times = times.repeat_interleave(each, 0)
+        mixed = self.attention(series.flatten(0, 2), mask=mask, times=times)
         found = grow(mixed.unflatten(0, series.shape[:3]).permute(0, 4, 3, 1, 2).flatten(0, 1), PLACES)
         return crop_to(found, x.shape[2:4], PLACES).movedim(1, -1).unflatten(0, x.shape[:2])
 

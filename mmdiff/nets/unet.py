@@ -145,7 +145,12 @@ class UNet(nn.Module):
         if not self.clips:
             return masked(self.through(x, angle, condition, valid), valid)
         frames = x.shape[2]
-        clock = None if self.seconds is None else torch.arange(frames, device=x.device) * self.seconds
+        clock = None
+        if self.seconds is not None:
+            apart = None if condition is None else condition.apart
+            clock = torch.arange(frames, device=x.device) * (
+                self.seconds if apart is None else apart[:, None]
+            )
         held = None if valid is None else valid.flatten(3).amax((1, 3)) > 0
         clips = Clips(frames, clock, held, None if condition is None else condition.moving)
         each = None if condition is None else condition.frames(frames)

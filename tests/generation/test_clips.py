@@ -123,6 +123,19 @@ def test_any_size_length_and_rate(pipeline):
     assert made.picture.size == (18, 21)
 
 
+def test_a_rate_is_told_to_the_network(tmp_path):
+    """Asked for another rate, a model draws what it would if that were the rate of its training."""
+    made = []
+    for name, fps in (("slow", "12"), ("fast", "24")):
+        recipe = dataclasses.replace(CLIPS, data=dataclasses.replace(CLIPS.data, fps=fps))
+        pipeline = load(save(lively(build(recipe)), tmp_path / name, recipe=recipe))
+        both = [next(pipeline.sample(style="apple", size=f"16x12x4@{rate}")) for rate in (12, 24)]
+        made.append([one.sample.value for one in both])
+    assert torch.equal(made[0][0], made[1][0])
+    assert torch.equal(made[0][1], made[1][1])
+    assert not torch.equal(made[0][0], made[0][1])
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_a_run_that_starts_from_pictures_draws_each_frame_as_they_do(tmp_path, share):

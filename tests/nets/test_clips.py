@@ -134,6 +134,19 @@ def test_positions_are_seconds(silent):
     assert not torch.allclose(*outs, atol=1e-4)
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_rates_mix_in_a_batch(cut):
+    x, angle, condition = drawn()
+    valid = torch.ones(2, 1, *x.shape[2:]).double()
+    valid[1, :, FRAMES - 1 :] = 0
+    valid = valid if cut else None
+    mixed = clip_net()(x, angle, condition._replace(apart=torch.tensor([0.125, 0.04])), valid)
+    for row, seconds in enumerate((0.125, 0.04)):
+        alone = clip_net(seconds)(x, angle, condition, valid)
+        assert_close(mixed[row], alone[row], rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(mixed[1], clip_net()(x, angle, condition, valid)[1], atol=1e-4)
+
+
 def context(clips: Clips, valid: Tensor | None = None) -> Context:
     return Context(torch.zeros(2 * clips.frames, 4).double(), None, None, valid, torch.zeros(()), None, clips)
 
