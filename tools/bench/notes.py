@@ -7,6 +7,8 @@ it was never trained on (data.hold_out of its recipe). Then, of the real notes a
                wrote, and by mmdiff/metrics/pitch.py (see tools/bench/pitch.py);
   instrument   how often a classifier that was trained on other real notes names the asked instrument: a
                linear one on the mean, spread and course of log mel bands, the loudness taken away;
+  reference    how often it names the instrument of another recording, which a note was asked to be like, when
+               nothing else said the instrument (conditions of kind style); and that of an unlike one;
   harmonicity  the median harmonic-to-noise ratio in dB (Boersma, 1993);
   seam         how often the largest spectral flux around 0.5 s is within what 95 % of real notes have
                there: of notes that the run continues from the first 0.5 s of real ones, of real notes, and
@@ -187,6 +189,24 @@ def noise(waves: Sequence[Wave], seed: int) -> Figure:
     return bootstrap(ratios, counter.generator(seed, "harmonicity"), torch.median)
 
 
+def referenced(pipeline: Pipeline, every: Sequence[Note], asked: Sequence[Note], seed: int) -> list[Wave]:
+    """Notes at the asked pitches whose instrument is told by another trained recording of it alone."""
+    specs, dice = pipeline.recipe.conditions, random.Random(seed)
+    told = {n for n, spec in specs.items() if spec.kind == "label" and (spec.column or n) == "instrument"}
+    like = next(n for n, spec in specs.items() if spec.kind == "style")
+    with tempfile.TemporaryDirectory() as folder:
+        wishes: list[Ask] = []
+        for note, (prompt, values) in zip(asked, asks(pipeline, asked), strict=True):
+            others = [
+                n for n in every if n.instrument == note.instrument and n is not note and not n.held_out
+            ]
+            path = Path(folder) / f"{len(wishes)}.wav"
+            soundfiles.write(dice.choice(others).wave[None], RATE, path)
+            rest = {name: value for name, value in values.items() if name not in told}
+            wishes.append((prompt, {**rest, like: str(path)}))
+        return [mono(made) for made in pipeline.each(wishes, seed=seed)]
+
+
 def continued(pipeline: Pipeline, notes: Sequence[Note], seed: int) -> list[Wave]:
     """The notes as the run continues them from their first `GIVEN` seconds."""
     found = []
@@ -240,6 +260,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "instrument": judge.right(heard, [note.instrument for note in part]),
                 "harmonicity, dB": noise(heard, options.seed),
             }
+    if any(spec.kind == "style" for spec in pipeline.recipe.conditions.values()):
+        alike, names = referenced(pipeline, notes, asked, options.seed), [note.instrument for note in asked]
+        report["reference"] = {
+            "alike": judge.right(alike, names),
+            "unlike": judge.right(alike, [*names[1:], *names[:1]]),
+        }
     some = asked[:: max(1, len(asked) // options.seams)][: options.seams]
     real = [note.wave for note in notes]
     kinds = {"real": [n.wave for n in some], "continued": continued(pipeline, some, options.seed)}
