@@ -13,7 +13,6 @@ from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
 if TYPE_CHECKING:
-    from mmdiff.generation.pipeline import Generated
     from mmdiff.modalities import Modality
 
 LONGEST = 60  # characters of a prompt that a file name keeps
@@ -102,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
             one.save(paths[-1])
             done.append(one)
     if args.sheet:
-        paths.append(write_sheet(done, args.sheet))
+        from mmdiff.generation.sheet import contact
+
+        paths.append(contact(done, [one.prompt for one in done], args.sheet))
     print(*paths, sep="\n")
     return 0
 
@@ -151,18 +152,6 @@ def file_name(prompt: str, seed: int, index: int) -> str:
     if slug.replace("-", " ") != prompt:
         slug = f"{slug}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}".lstrip("-")
     return f"{slug or 'sample'}-{seed}-{index}"
-
-
-def write_sheet(samples: "Sequence[Generated]", path: Path) -> Path:
-    """One picture that shows all samples with their prompts."""
-    from mmdiff import files
-    from mmdiff.generation.sheet import sheet
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = sheet([one.picture for one in samples], [one.prompt for one in samples])
-    with files.replacing(path) as part:
-        page.save(part, "PNG")
-    return path
 
 
 VERB = Verb(

@@ -114,6 +114,8 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
 
 def check(provenance: Mapping[str, Any]) -> None:
     """Raises UserError if something that making the sample again needs is missing or of another type."""
+    if "samples" in provenance:
+        raise UserError("provenance: a sheet of samples, of which any can be made again, but not all in one")
     for key, kind in NEEDED.items():
         if key not in provenance:
             raise UserError(f"provenance: {key!r} is missing, so the sample cannot be made again")

@@ -2,8 +2,17 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+
+import mmdiff
+from mmdiff import files
+from mmdiff.generation.pipeline import Generated
+from mmdiff.modalities import Image as Pictures
+from mmdiff.modalities import Sample
 
 SHOWN = 128  # pixels of the longer side that small pictures are enlarged towards
 LARGEST_ZOOM = 4
@@ -74,3 +83,14 @@ def sheet(
         for number, text in enumerate(lines):
             draw.text((left, top + height + 1 + number * line), text, INK, font)
     return page
+
+
+def contact(
+    samples: Sequence[Generated], captions: Sequence[str], path: Path, columns: int | None = None
+) -> Path:
+    """Writes the ``sheet`` of samples as a PNG with the provenance of each, whole or not at all."""
+    page = sheet([one.picture for one in samples], captions, columns)
+    told = {"mmdiff": mmdiff.__version__, "samples": [dict(one.provenance) for one in samples]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, Pictures().to_bytes(Sample(torch.from_numpy(np.array(page))), ".png", told))
+    return path

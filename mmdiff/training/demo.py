@@ -19,7 +19,7 @@ from mmdiff import files
 from mmdiff import recipe as recipes
 from mmdiff.data import bounce, shapes, tones
 from mmdiff.generation.pipeline import Ask, Generated, load
-from mmdiff.generation.sheet import sheet
+from mmdiff.generation.sheet import contact
 from mmdiff.metrics import pitch, trajectory
 from mmdiff.metrics.intervals import Rate, wilson
 from mmdiff.metrics.shapes import agreement, judge
@@ -100,9 +100,7 @@ def demo(
     truths = chosen.truths(JUDGED)
     drawn = list(load(run.path).each([chosen.ask(truth) for truth in truths]))
     shown = drawn[:SHOWN]
-    picture = sheet([generated.picture for generated in shown], [truth["text"] for truth in truths[:SHOWN]])
-    with files.replacing(out / "grid.png") as part:
-        picture.save(part, format="PNG")
+    contact(shown, [truth["text"] for truth in truths[:SHOWN]], out / "grid.png")
     rates = {name: rate for name, rate in chosen.judged(drawn, truths).items() if name in chosen.cards}
     made = _page(chosen, run, rates, _played(shown, out))
     wide = max(map(len, rates))

@@ -10,7 +10,7 @@ from mmdiff import files
 from mmdiff.generation.model import Model
 from mmdiff.generation.pipeline import Ask, Generated, Pipeline
 from mmdiff.generation.provenance import Origin
-from mmdiff.generation.sheet import sheet
+from mmdiff.generation.sheet import contact
 from mmdiff.modalities import plays
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
@@ -47,8 +47,7 @@ class Gallery:
             for number, generated in enumerate(drawn):
                 generated.save(part / file_name(number, generated))
             columns = self.recipe.sampling.n * max(1, COLUMNS // self.recipe.sampling.n)
-            page = sheet([one.picture for one in drawn], [caption(one) for one in drawn], columns)
-            page.save(part / "grid.png")
+            contact(drawn, [caption(one) for one in drawn], part / "grid.png", columns)
             files.remove(folder)
             part.replace(folder)
         except BaseException:

@@ -286,6 +286,15 @@ def test_every_format_has_its_size_and_is_made_again(capsys, kind, run, tmp_path
         assert told(capsys, again) == told(capsys, path)
 
 
+def test_a_sheet_tells_of_the_samples_on_it(capsys, kind, run, tmp_path):
+    one, two, page = drawn(capsys, run, tmp_path, "-n", "2", "--sheet", str(tmp_path / "sheet.png"))
+    assert told(capsys, page)["samples"] == [told(capsys, path) for path in (one, two)]
+    grid = told(capsys, Run(run).samples / "step-00000002" / "grid.png")
+    assert [each["index"] for each in grid["samples"]] == list(range(8))
+    assert cli.main(["regenerate", str(page)]) == 2
+    assert "a sheet of samples, of which any can be made again" in capsys.readouterr().err
+
+
 def test_another_sample_is_noticed(capsys, kind, run, tmp_path):
     (path,) = drawn(capsys, run, tmp_path, *wish(kind))
     made = modality(run)
