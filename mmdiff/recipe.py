@@ -86,6 +86,7 @@ class Diffusion:
     shift: Annotated[float, Range(above=0)] = 1.0  # rho -> shift * rho
     target: str = "flow"
     weight: str = "velocity"
+    uncertainty: bool = False  # learn how large the loss is at each level and train in units of that
     density: str = "logit_normal"
     sigma_data: Annotated[float, Range(above=0)] = 0.5
     shared_noise: Share = 0.0  # of clips: the share of the noise's variance that all frames have in common

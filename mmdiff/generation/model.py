@@ -22,7 +22,7 @@ from mmdiff.diffusion.programs import Program
 from mmdiff.diffusion.samplers import SAMPLERS
 from mmdiff.diffusion.schedules import SCHEDULES, Schedule, Shifted
 from mmdiff.diffusion.targets import TARGETS
-from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Weight
+from mmdiff.diffusion.weights import DENSITIES, WEIGHTS, Uncertainty, Weight
 from mmdiff.errors import UserError
 from mmdiff.modalities import Heard, Modality, Moving, Sample, modality_of
 from mmdiff.naming import choose
@@ -44,6 +44,7 @@ class Model(nn.Module):
         informed: whether the network sees which places of a sample are known.
         schedule: the clock to noise levels, shift included.
         weight: of the x0 error at a level, for the loss.
+        uncertainty: the loss that is expected at a level, where the recipe asks to learn it.
         density: where on the clock training draws.
         mean: of each channel of x0 as the modality makes it, [k 1]; None where x0 is not whitened.
         std: likewise. Both belong to the weights: what was drawn with others cannot be heard.
@@ -58,6 +59,7 @@ class Model(nn.Module):
         self.modality: Modality = modality_of(recipe)
         self.schedule = schedule_of(diffusion)
         self.weight = weight_of(diffusion)
+        self.uncertainty = Uncertainty(sigma_data=diffusion.sigma_data) if diffusion.uncertainty else None
         self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
         choose(TARGETS, diffusion.target, "diffusion.target")
         self.conditions = Conditions(recipe.conditions, styles=self.modality.styles)

@@ -80,7 +80,10 @@ class DiffusionModule(LightningModule):
         self._each: Float[Tensor, " b"] = torch.zeros(0)
 
     def training_step(self, batch: Batch, index: int) -> Float[Tensor, ""]:
-        """Returns the mean loss of this process's share of the batch, in float32."""
+        """Returns the mean loss of this process's share of the batch, in float32.
+
+        What is logged is the loss itself, also where it is trained in units of what is expected.
+        """
         level = levels(self.model, self.recipe.training.seed, batch.position)
         condition = self.model.conditions(batch.ids, batch.present, len(batch.x0))
         x0, weight, valid, counts = self.model.whiten(batch.x0), self.model.weight, batch.valid, batch.valid
@@ -90,6 +93,8 @@ class DiffusionModule(LightningModule):
             counts = (~batch.given).to(x0) if valid is None else valid * ~batch.given
         each = self.model.denoiser.loss(x0, batch.eps, level, condition, weight, valid, counts)
         self._each = each.detach().float()
+        if self.model.uncertainty is not None:
+            each = self.model.uncertainty(each.float(), level)
         return each.float().mean()
 
     def configure_optimizers(self) -> Optimizer:

@@ -163,6 +163,20 @@ def test_nan_leaves_weights_average_and_optimizer_as_they_were(made, monkeypatch
     assert all(bool(p.isfinite().all()) for p in module.model.parameters())
 
 
+def test_how_large_the_loss_is_at_a_level_is_learned(recipe, tmp_path):
+    """Trained in other units, and logged in the same."""
+    settings = ("training.steps=6", "training.learning_rate=0.05", "training.warmup=1")
+    plain = train(recipe(*settings), run=tmp_path / "plain")
+    learned = train(recipe(*settings, "diffusion.uncertainty=true"), run=tmp_path / "learned")
+    first, second = (read_rows(Run(path)) for path in (plain, learned))
+    assert first[0]["loss"] == pytest.approx(second[0]["loss"], rel=1e-6)
+    assert first[-1]["loss"] != second[-1]["loss"]
+    assert all(row["loss"] > 0 for row in second)
+    series = load_file(Run(learned).newest().model)["uncertainty.series"]
+    assert series.abs().min() > 1e-3
+    assert "uncertainty.series" not in load_file(Run(plain).newest().model)
+
+
 def test_training_learns_one_batch(recipe, tmp_path):
     settings = [
         "training.steps=120",
