@@ -6,14 +6,21 @@ from email.parser import Parser
 import pytest
 
 # Before anything else, the installed package stands in front of the checkout.
-LISTING = """
+INSTALLED = """
 import sys
 sys.path[0] = sys.argv[1]
 import mmdiff
 from mmdiff.cli import main
 print(mmdiff.__file__)
-sys.exit(main(["recipe", "list"]))
+sys.exit(main(sys.argv[2:]))
 """
+TRAINING = [
+    "training.steps=1",
+    "training.batch_size=2",
+    "training.loggers=files",
+    "net.size=tiny",
+    "sampling.steps=1",
+]
 
 
 @pytest.mark.slow
@@ -30,10 +37,16 @@ def test_the_wheel_brings_the_recipes(tmp_path, checkout, python):
         assert any(name.endswith(wanted) for name in names), wanted
     (metadata,) = (tmp_path / "site").glob("*.dist-info/METADATA")
     assert Parser().parsestr(metadata.read_text())["License-Expression"] == "Apache-2.0"
-    (tmp_path / "listing.py").write_text(LISTING)
-    listed = python(tmp_path / "listing.py", tmp_path / "site", cwd=tmp_path)
+    (tmp_path / "installed.py").write_text(INSTALLED)
+    begin = tmp_path / "installed.py", tmp_path / "site"
+    listed = python(*begin, "recipe", "list", cwd=tmp_path)
     in_checkout = python("-m", "mmdiff", "recipe", "list")
     assert listed.stdout.splitlines() == [
         str(tmp_path / "site" / "mmdiff" / "__init__.py"),
         *in_checkout.stdout.splitlines(),
     ], listed.stderr
+    settings = [word for setting in TRAINING for word in ("--set", setting)]
+    trained = python(*begin, "train", "image/shapes", "--run", "run", *settings, cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    drawn = python(*begin, "sample", "run", "--prompt", "a red circle", cwd=tmp_path)
+    assert drawn.stdout.splitlines()[1:] == ["out/a-red-circle-0-0.png"], drawn.stderr
