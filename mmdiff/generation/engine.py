@@ -193,13 +193,11 @@ class Engine:
 
     def _apart(self, batch: Batch) -> Tensor | None:
         """How far the frames of each row are apart; None where all are as in training."""
-        every = [flight.request.apart for flight in batch.flights]
-        if every.count(None) == len(every):
-            return None
         usual = self.model.modality.seconds_per_position
-        return batch.spread(torch.tensor([usual if apart is None else apart for apart in every])).to(
-            self.device
-        )
+        every = [flight.request.apart or usual for flight in batch.flights]
+        if every.count(usual) == len(every):
+            return None
+        return batch.spread(torch.tensor(every)).to(self.device)
 
     def _release(self, shape: tuple[int, ...]) -> None:
         """Gives every flight of a shape its own state back."""

@@ -190,7 +190,6 @@ class Pipeline:
             guidance = guidance_of(how)
             shared = self.recipe.diffusion.shared_noise
             apart = modality.seconds_per_position
-            apart = None if apart == self.model.modality.seconds_per_position else apart
             for index in places:
                 request = Request(
                     shape, program, guidance, asked.raw, seed, index, 0, known, asked.curves, shared, apart

@@ -27,7 +27,7 @@ class Request:
         known: of the sample, from a file or from the window before; None for nothing.
         curves: what runs along with it, as ``Model.curves`` says; None for nothing.
         shared: the share of the noise's variance that all frames have in common, as in training.
-        apart: of a clip, seconds from one frame to the next; None for those of training.
+        apart: seconds from one position in time to the next; None for those of training.
     """
 
     shape: tuple[int, ...]
