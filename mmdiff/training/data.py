@@ -178,13 +178,17 @@ class Positions(Dataset[Parts]):
     def _withheld(self, name: str, position: int) -> bool:
         """Whether a condition is dropped.
 
-        Half of its dropout comes from one draw that all share, so that the branch without any condition,
-        which guidance needs, is learned; the other half is its own.
+        Half of the smallest dropout comes from one draw that all share, so that the branch without any
+        condition, which guidance needs, is learned. The rest of each is its own, so that every condition is
+        seen without the others.
         """
-        seed, half = self.recipe.training.seed, self.recipe.conditions[name].dropout / 2
-        together = counter.uniform(seed, "dropout", position)
-        alone = counter.uniform(seed, f"dropout of {name}", position)
-        return together < half or alone < half / (1 - half)  # together a share of its dropout
+        seed, conditions = self.recipe.training.seed, self.recipe.conditions
+        together = min(spec.dropout for spec in conditions.values()) / 2
+        alone = (conditions[name].dropout - together) / (1 - together)
+        return (
+            counter.uniform(seed, "dropout", position) < together
+            or counter.uniform(seed, f"dropout of {name}", position) < alone
+        )
 
     def _value(
         self, name: str, spec: ConditionSpec, columns: Mapping[str, Any], position: int

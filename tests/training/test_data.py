@@ -69,15 +69,16 @@ def test_noise_is_normal_and_distinct_for_each_position(positions):
     assert float(correlation.abs().max()) < 0.4
 
 
-def test_flips_and_dropout_have_their_share_and_half_of_it_is_common(positions):
+def test_flips_and_dropout_have_their_share_and_half_of_the_smallest_is_common(positions):
     data = positions("conditions.text.dropout=0.25", "conditions.style.dropout=0.5")
     count = 2000
     given = [data.conditions.present(data._raw({"text": "a", "style": "flat"}, k)) for k in range(count)]
     text, style = (torch.tensor([bool(row[name]) for row in given]).double() for name in ("text", "style"))
     assert float(text.mean()) == pytest.approx(0.75, abs=0.04)
     assert float(style.mean()) == pytest.approx(0.5, abs=0.04)
-    both_given = (1 - 0.25) * (1 - 0.125 / 0.875) * (1 - 0.25 / 0.75)  # common draw, then one of its own each
+    both_given = 0.75 * 0.5 / (1 - 0.125)  # common draw, then one of its own each
     assert float((text * style).mean()) == pytest.approx(both_given, abs=0.04)
+    assert float((style * (1 - text)).mean()) == pytest.approx(0.5 - both_given, abs=0.02)
     mirrored = 0
     for k in range(200):
         plain = data.source[data.place(k)][0]
