@@ -54,8 +54,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--given",
+        action="append",
+        default=[],
         metavar="SPEC",
-        help="a file to go on from: FILE, FILE@PLACES (what to keep) or FILE~STRENGTH (0 to 1, to vary it)",
+        help="a file to go on from: FILE, FILE:START (when it begins), FILE@PLACES (what to keep) or "
+        "FILE~STRENGTH (0 to 1, to vary it); repeatable",
     )
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
     add(
@@ -166,12 +169,15 @@ examples:
   mmdiff sample runs/tones --condition pitch=60 --condition timbre=bell --seconds 2 --format flac
   mmdiff sample runs/notes --given a.wav --seconds 3             goes on where a.wav ends
   mmdiff sample runs/notes --given a.wav@0-0.4,0.8-              keeps these seconds, fills the gap
+  mmdiff sample runs/notes --given a.wav:1 --seconds 2           begins a second before a.wav does
   mmdiff sample runs/emoji --given a.png@-16x16+8+8              keeps all but a box: WIDTHxHEIGHT+LEFT+TOP
   mmdiff sample runs/emoji --given a.png~0.6 --prompt "red heart"     a variation
   mmdiff sample runs/motion --prompt "dog face" --frames 24 --format gif
   mmdiff sample runs/motion --given a.png@0                      a clip whose first frame is a.png
   mmdiff sample runs/motion --given a.png@0,15                   ... and whose last one is, of 16: a loop
+  mmdiff sample runs/motion --given a.png@0 --given b.png@15     from one picture to another
   mmdiff sample runs/motion --given a.mp4@0-3,12-                keeps these frames, makes the ones between
+  mmdiff sample runs/motion --given a.mp4:8 --frames 16          makes the 8 frames before a.mp4
   mmdiff sample runs/motion --seconds 10                         longer than trained: window by window
   mmdiff sample runs/motion --given a.mp4 --seconds 10           goes on where a.mp4 ends
 

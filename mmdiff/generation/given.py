@@ -1,8 +1,8 @@
-"""What a sample is made from, beside words: a file of which a part is kept, or of which all is varied."""
+"""What a sample is made from, beside words: files of which parts are kept, or of which one is varied."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 from mmdiff import files
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import file_bytes
-from mmdiff.modalities import Modality, Moving
+from mmdiff.modalities import Heard, Modality, Moving
 
-FORM = "FILE, FILE@PLACES or FILE~STRENGTH"
+FORM = "FILE[:START][@PLACES][~STRENGTH]"
 
 
 @dataclass(frozen=True)
@@ -23,49 +23,47 @@ class Given:
 
     Attributes:
         file: as it was written.
-        places: which parts are kept, in the words of the modality; "" for all that there is, or for nothing
-            where the sample is varied.
+        places: which parts of the sample are kept, in the words of the modality; "" for all that the file
+            has, or for nothing where the sample is varied.
         strength: how much of what is not kept is made anew, above 0 to 1; at 1 it starts from noise alone.
+        start: when the file begins in the sample, in the words of the modality; "" for where the sample does.
         sha256: of the file when the sample was made; None before.
     """
 
     file: str
     places: str = ""
     strength: float = 1.0
+    start: str = ""
     sha256: str | None = None
 
     @classmethod
     def parse(cls, spec: str) -> "Given":
-        """Reads ``FILE[@PLACES][~STRENGTH]``; a file that is called so is taken as it is.
+        """Reads ``FILE[:START][@PLACES][~STRENGTH]``; a file that is called so is taken as it is.
 
         Raises:
             UserError: no such file, or a strength that is none.
         """
-        ends = [len(spec), *(end for end in range(len(spec) - 1, 0, -1) if spec[end] in "@~")]
+        ends = [len(spec), *(end for end in range(len(spec) - 1, 0, -1) if spec[end] in ":@~")]
         file = next((spec[:end] for end in ends if files.there(spec[:end])), None)
         if file is None:
             raise UserError(f"--given {spec}: no such file: {spec[: ends[-1]]}; expected {FORM}")
-        found = re.fullmatch(r"(?:@([^~]*))?(?:~(.*))?", spec[len(file) :])
+        found = re.fullmatch(r"(?::([^@~]*))?(?:@([^~]*))?(?:~(.*))?", spec[len(file) :])
         if found is None:
             raise UserError(f"--given {spec}: got {spec[len(file) :]!r} after the file; expected {FORM}")
-        places, strength = found.groups()
-        return cls(file, places or "", 1.0 if strength is None else _strength(strength, spec))
+        start, places, strength = found.groups()
+        if start and strength is not None:
+            raise UserError(f"--given {spec}: what is varied begins where the sample does; got :{start}")
+        share = 1.0 if strength is None else _strength(strength, spec)
+        return cls(file, places or "", share, start or "")
 
     def describe(self) -> dict[str, Any]:
-        """For the provenance."""
-        return {
-            "file": self.file,
-            "places": self.places,
-            "strength": self.strength,
-            "sha256": self.sha256,
-        }
+        """For the provenance: the attributes by name."""
+        return asdict(self)
 
     @classmethod
-    def told(cls, provenance: Mapping[str, Any] | None) -> "Given | None":
-        """What a checked provenance tells of; None where nothing was given."""
-        if provenance is None:
-            return None
-        return cls(*(provenance[name] for name in ("file", "places", "strength", "sha256")))
+    def told(cls, provenance: Sequence[Mapping[str, Any]]) -> "list[Given]":
+        """What a checked provenance tells of."""
+        return [cls(**one) for one in provenance]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +95,7 @@ class Source:
 
     Attributes:
         given: with the hash of the file.
-        packed: the whole of it, by the modality of the samples.
+        packed: the whole of it, by the modality of the samples; what is before its start is nothing.
     """
 
     given: Given
@@ -115,10 +113,23 @@ class Source:
 
     def mask(self, modality: Modality, start: int = 0) -> Bool[Tensor, "1 *axes"]:
         """Where it is kept in a sample, or in the window of one that begins at a frame."""
-        if isinstance(modality, Moving):
-            mask = modality.kept_from(start, self.given.places, self.packed)
-        else:
-            mask = modality.kept(self.given.places, self.packed)
+
+        def kept(places: str) -> Tensor:
+            if isinstance(modality, Moving):
+                return modality.kept_from(start, places, self.packed)
+            return modality.kept(places, self.packed)
+
+        return self._within(kept)
+
+    def inside(self, modality: Heard) -> Bool[Tensor, " s"]:
+        """Which samples of a sound are its."""
+        return self._within(lambda places: modality.inside(places, self.packed))
+
+    def _within(self, kept: Callable[[str], Tensor]) -> Tensor:
+        """What is kept of the file by its places and from its start on."""
+        mask = kept(self.given.places)
+        if self.given.start:
+            mask = mask & kept(f"{self.given.start}-")
         return mask if self.keeps else torch.zeros_like(mask)
 
     def x0(self, modality: Modality, start: int = 0) -> Float[Tensor, "c *axes"]:
@@ -131,10 +142,13 @@ def opened(given: Given, modality: Modality) -> Source:
     """Reads a file for samples at the size of ``modality``.
 
     Raises:
-        UserError: the file cannot be read or has changed.
+        UserError: the file cannot be read or has changed, or begins behind the end of the sample.
     """
     data, sha256 = file_bytes(given.file, "--given", given.sha256)
     packed = modality.pack(modality.read(data, given.file))
+    if given.start:
+        before = packed.new_zeros(len(packed), modality.begins(given.start), *packed.shape[2:])
+        packed = torch.cat([before, packed], 1)
     if isinstance(modality, Moving):
         packed = packed[:, : modality.frames]
     return Source(replace(given, sha256=sha256), packed)

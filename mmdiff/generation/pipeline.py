@@ -92,7 +92,7 @@ class Pipeline:
         seed: int = 0,
         first: int = 0,
         size: str | None = None,
-        given: str | None = None,
+        given: str | Sequence[str] = (),
         progress: Callable[[int, int], None] | None = None,
         **conditions: str | None,
     ) -> Iterator[Generated]:
@@ -117,8 +117,9 @@ class Pipeline:
             first: index of the first sample of each prompt.
             size: "WIDTHxHEIGHT" in pixels, seconds such as "1.5s", or of clips "WIDTHxHEIGHTxFRAMES@FPS";
                 that of the training when None.
-            given: a file that samples are made from: "FILE" goes on where it ends, "FILE@PLACES" keeps parts
-                of it and makes the others, "FILE~STRENGTH" varies it; see ``Modality.kept`` for places.
+            given: one or several files that samples are made from: "FILE" goes on where it ends, "FILE:START"
+                begins later, "FILE@PLACES" keeps parts of it and makes the others, "FILE~STRENGTH" varies it;
+                see ``Modality.kept`` for places.
             progress: called after each network call with (rows done, rows in all).
             conditions: values of the run's other conditions by name.
 
@@ -140,9 +141,9 @@ class Pipeline:
             whole(name, value, least)
         values = {name: str(value) for name, value in conditions.items() if value is not None}
         asks = [(text, values) for text in prompts]
-        source = None if given is None else Given.parse(given)
+        sources = [Given.parse(spec) for spec in ([given] if isinstance(given, str) else given)]
         indices = [range(first, first + n)] * len(asks)
-        wishes = self._wishes(asks, indices, sampling, seed, size, source)
+        wishes = self._wishes(asks, indices, sampling, seed, size, sources)
         return self._draw(wishes, progress)
 
     def each(self, asks: Sequence[Ask], n: int = 1, *, seed: int = 0, **settings: Any) -> Iterator[Generated]:
@@ -176,13 +177,13 @@ class Pipeline:
         sampling: Sampling,
         seed: int,
         size: str | None,
-        given: Given | None = None,
+        given: Sequence[Given] = (),
         sha256: Mapping[str, str] | None = None,
     ) -> list[Wish]:
         """The requests for every ask, one for each of its indices."""
         modality = self.model.modality if size is None else self.model.modality.sized(size)
         windows = cut(modality, self.model, sampling.overlap, given)
-        program = self.model.program(sampling, 1.0 if given is None else given.strength)
+        program = self.model.program(sampling, min((one.strength for one in given), default=1.0))
         shape, known, wishes = windows.each.shape, windows.known(0, self.model), list[Wish]()
         for (prompt, conditions), places in zip(asks, indices, strict=True):
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
@@ -345,7 +346,7 @@ def regenerate(provenance: Mapping[str, Any], run: str | Path | None = None) -> 
         provenances.sampling_of(provenance),
         provenance["seed"],
         provenance["size"],
-        Given.told(provenance.get("given")),
+        Given.told(provenance.get("given", ())),
         provenance.get("files"),
     )
     return next(pipeline._draw(wishes))

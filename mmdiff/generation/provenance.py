@@ -106,7 +106,7 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
         "size": windows.whole.size,
         "overlap": windows.overlap or None,
         "files": dict(sorted(wish.sha256.items())),
-        "given": None if windows.source is None else windows.source.given.describe(),
+        "given": [source.given.describe() for source in windows.sources],
         "precision": precision,
         "rows": rows,
     }
@@ -126,8 +126,8 @@ def check(provenance: Mapping[str, Any]) -> None:
     for key, kind, default in (("files", dict, {}), ("overlap", (int, type(None)), None)):
         if not isinstance(provenance.get(key, default), kind):
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
-    given = provenance.get("given")
-    if given is not None and not (isinstance(given, dict) and set(given) == set(Given("").describe())):
+    given, names = provenance.get("given", []), set(Given("").describe())
+    if not isinstance(given, list) or any(not isinstance(one, dict) or set(one) != names for one in given):
         raise UserError(f"provenance: 'given' is {given!r}, which no sample of ours has")
 
 

@@ -5,7 +5,7 @@ part of a file is; the rest goes on from there. Frames that are made wait on dis
 no more memory than a window.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,13 +30,13 @@ class Windows:
         whole: the modality at the size of a sample.
         each: at the size of a window; the same where one is enough.
         overlap: frames of a window that the one before has made; 0 where one is enough.
-        source: the file that the samples are made from, if any.
+        sources: the files that the samples are made from; where two are kept the later one is.
     """
 
     whole: Modality
     each: Modality
     overlap: int = 0
-    source: Source | None = None
+    sources: tuple[Source, ...] = ()
 
     @property
     def starts(self) -> range:
@@ -47,7 +47,7 @@ class Windows:
     def made(self) -> Sequence[int]:
         """The windows that the network is needed for, because not all of them is known."""
         numbers = range(len(self.starts))
-        return numbers if self.source is None else [n for n in numbers if not self._mask(n).all()]
+        return [n for n in numbers if not self._mask(n).all()] if self.sources else numbers
 
     def known(
         self, number: int, model: Model, before: UInt8[Tensor, "c k *axes"] | None = None
@@ -59,45 +59,51 @@ class Windows:
             model: of the scale that x0 is on.
             before: what the window before has made of its first frames, packed; None for the first window.
         """
-        if self.source is None and before is None:
+        if not self.sources and before is None:
             return None
-        x0 = torch.zeros(self.each.shape)
-        if self.source is not None:
-            x0 = self.source.x0(self.each, self.starts[number])
+        x0, start = torch.zeros(self.each.shape), self.starts[number]
+        for source in self.sources:
+            theirs = source.x0(self.each, start)
+            x0 = theirs if source.varied else torch.where(source.mask(self.each, start), theirs, x0)
         if before is not None:
             x0[:, : self.overlap] = self.each.unpack(before)
         x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
-        return Known(x0, self._mask(number), self.source is not None and self.source.varied)
+        return Known(x0, self._mask(number), any(source.varied for source in self.sources))
 
     def _mask(self, number: int) -> Bool[Tensor, "1 *axes"]:
-        """What is known of a window, by the file or because the window before has made it."""
-        if self.source is None:
-            mask = torch.zeros(1, *self.each.shape[1:], dtype=torch.bool)
-        else:
-            mask = self.source.mask(self.each, self.starts[number])
+        """What is known of a window, by a file or because the window before has made it."""
+        mask = torch.zeros(1, *self.each.shape[1:], dtype=torch.bool)
+        for source in self.sources:
+            mask |= source.mask(self.each, self.starts[number])
         if number:
             mask[:, : self.overlap] = True
         return mask
 
     def decoded(self, x0: Float[Tensor, "c *axes"]) -> Sample:
         """The sample of a window that x0 without whitening stands for; of a sound, what is kept as it was."""
-        source = self.source
-        if source is None or not source.keeps or not isinstance(self.each, Heard):
-            return self.each.decode(x0)
-        return self.each.decode_beside(x0, source.given.places, source.packed)
+        each, kept = self.each, [source for source in self.sources if source.keeps]
+        if not kept or not isinstance(each, Heard):
+            return each.decode(x0)
+        return each.decode_beside(x0, [(source.inside(each), source.packed) for source in kept])
 
     def refuse_idle(self) -> None:
-        """Raises UserError if no place of the file is kept and nothing of it varied, or if all is kept."""
-        if self.source is None:
-            return
-        length, given = self.whole.shape[1], self.source.given
-        masks = (self.source.mask(self.each, start)[:, : length - start] for start in self.starts)
-        some, every = zip(*((mask.any(), mask.all()) for mask in masks), strict=True)
-        if not self.source.varied and not any(some):
-            raise UserError(f"--given {given.file}: nothing of it is kept; expected places that last longer")
-        if all(every):
+        """Raises UserError if no place of a file is kept and nothing of it varied, or if all is kept."""
+        length = self.whole.shape[1]
+
+        def masks(sources: Sequence[Source]) -> Iterator[Bool[Tensor, "1 *axes"]]:
+            """Where these are kept, window by window."""
+            for start in self.starts:
+                every = torch.stack([source.mask(self.each, start) for source in sources])
+                yield every.any(0)[:, : length - start]
+
+        for source in self.sources:
+            if not source.varied and not any(mask.any() for mask in masks([source])):
+                file = source.given.file
+                raise UserError(f"--given {file}: nothing of it is kept; expected places that last longer")
+        if self.sources and all(mask.all() for mask in masks(self.sources)):
+            files = ", ".join(source.given.file for source in self.sources)
             raise UserError(
-                f"--given {given.file}: all of a sample of {self.whole.size} is kept, and nothing is left to "
+                f"--given {files}: all of a sample of {self.whole.size} is kept, and nothing is left to "
                 f"make; expected a larger --{self.whole.extents[0]}, FILE@PLACES or FILE~STRENGTH"
             )
 
@@ -107,16 +113,17 @@ def starts(length: int, window: int, overlap: int) -> range:
     return range(0, max(length - overlap, 1), window - overlap)
 
 
-def cut(whole: Modality, model: Model, overlap: int | None, given: Given | None = None) -> Windows:
+def cut(whole: Modality, model: Model, overlap: int | None, given: Sequence[Given] = ()) -> Windows:
     """The windows of samples of one size: clips longer than the model has seen are cut at that length.
 
     Args:
         whole: the modality at the size of a sample.
         overlap: frames that a window shares with the one before; None for the usual number.
-        given: the file that the samples are made from, if any.
+        given: the files that the samples are made from.
 
     Raises:
-        UserError: windows of one frame, an overlap that does not fit, or a file that cannot be used.
+        UserError: windows of one frame, an overlap that does not fit, a file that cannot be used, or two that
+            are varied.
     """
     trained, shared = model.modality, overlap_of(overlap, model.modality)
     windows = Windows(whole, whole)
@@ -124,7 +131,12 @@ def cut(whole: Modality, model: Model, overlap: int | None, given: Given | None 
         if not shared:
             raise UserError(f"size {whole.size}: expected 1 frame, because the run knows no clip of more")
         windows = Windows(whole, whole.sized(whole.size_with({"frames": trained.frames})), shared)
-    windows = replace(windows, source=None if given is None else opened(given, whole))
+    varied = [each for each in given if each.strength < 1]
+    if len(varied) > 1:
+        one, other = varied[0].file, varied[1].file
+        raise UserError(f"--given {other}: {one} is varied already; expected one such file")
+    kept = [each for each in given if each.strength == 1]
+    windows = replace(windows, sources=tuple(opened(each, whole) for each in varied + kept))
     windows.refuse_idle()
     return windows
 

@@ -1,7 +1,7 @@
 """What every modality is: how a file becomes x0, and x0 a file."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -97,6 +97,13 @@ class Modality(Protocol):
             UserError: places that cannot be read; says how they are written.
         """
 
+    def begins(self, start: str) -> int:
+        """How many places of a packed sample's time, its second axis, pass before a start as people write it.
+
+        Raises:
+            UserError: a start that cannot be read or is behind the end; samples without time.
+        """
+
     def unpack(self, packed: Tensor) -> Tensor:
         """x0 of windows, one or a batch, before any whitening."""
 
@@ -135,8 +142,11 @@ class Heard(Protocol):
     def slowed(self, packed: Tensor, old: int, new: int) -> Tensor:
         """A packed sound with ``new`` samples for every ``old``, lower by as much, cut to its length."""
 
-    def decode_beside(self, x0: Tensor, places: str, packed: Tensor) -> Sample:
-        """As `decode`, with what is `kept` of a packed sound as it was."""
+    def inside(self, places: str, packed: Tensor) -> Tensor:
+        """Which samples of a sound are those of a packed one, at places that `kept` knows, `[s]`."""
+
+    def decode_beside(self, x0: Tensor, kept: Sequence[tuple[Tensor, Tensor]]) -> Sample:
+        """As `decode`, with what is kept of packed sounds, each with where it is `inside`, as it was."""
 
     def envelope(self, window: Tensor) -> Tensor:
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""

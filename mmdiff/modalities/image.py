@@ -122,6 +122,10 @@ class Image:
             inside[:, *found] = True
         return ~inside if places.startswith("-") else inside
 
+    def begins(self, start: str) -> int:
+        """Raises UserError, because pictures begin at no time."""
+        raise UserError(f"start {start!r}: got it for a picture, expected one of sounds or clips only")
+
     def unpack(self, packed: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
         """x0 in [-1, 1]."""
         return to_x0(packed)

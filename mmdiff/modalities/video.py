@@ -217,6 +217,12 @@ class Video:
             inside |= self._part(place.strip(), places, start)
         return there & (~inside if places.startswith("-") else inside)
 
+    def begins(self, start: str) -> int:
+        """The frame that is called so, of those that a clip has."""
+        if start.isdecimal() and int(start) < self.frames:
+            return int(start)
+        raise UserError(f"start {start!r}: expected a frame from 0 on, below {self.frames}")
+
     def unpack(self, packed: UInt8[Tensor, "*b 3 f h w"]) -> Float[Tensor, "*b 3 f h w"]:
         """x0 in [-1, 1]."""
         return to_x0(packed)

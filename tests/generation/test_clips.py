@@ -9,6 +9,7 @@ import torch
 from PIL import Image as Pillow
 
 from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.errors import UserError
 from mmdiff.evaluation.evaluate import draw
 from mmdiff.generation.model import Model, build
 from mmdiff.generation.pipeline import Pipeline, load, regenerate
@@ -87,6 +88,25 @@ def test_a_picture_stands_in_the_frames_that_are_named(pipeline, files):
     assert bool(same[:2].all())
     assert bool(same[6:].all())
     assert not bool(same[2:6, 2:6].any())
+
+
+def test_between_two_pictures_and_before_a_clip(pipeline, files):
+    modality = pipeline.model.modality
+    photo, other, clip = (
+        modality.read((files / name).read_bytes(), name).value for name in ("a.png", "a.jpg", "a.gif")
+    )
+    (made,) = pipeline.sample(given=[f"{files / 'a.png'}@0", f"{files / 'a.jpg'}:3"])
+    assert torch.equal(made.sample.value[[0, 3]], torch.cat([photo, other]))
+    assert not torch.equal(made.sample.value[1], photo[0])
+    (made,) = pipeline.sample(given=f"{files / 'a.gif'}:2")
+    assert torch.equal(made.sample.value[2:], clip[:2])
+    assert not torch.equal(made.sample.value[:2], clip[:2])
+    (made,) = pipeline.sample(given=f"{files / 'a.gif'}:1@2-")
+    assert torch.equal(made.sample.value[2:], clip[1:3])
+    assert not torch.equal(made.sample.value[1], clip[0])
+    for start in ("4", "1.5", "-1", "x"):
+        with pytest.raises(UserError, match=f"start '{start}': expected a frame from 0 on, below 4"):
+            pipeline.sample(given=f"{files / 'a.gif'}:{start}")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,22 @@ def test_a_varied_part_beside_a_kept_one(pipeline, photo):
     assert not torch.equal(made.sample.value[~outside], pixels(photo)[~outside])
 
 
+def test_parts_of_two_files_of_which_the_later_stands_before_the_first(pipeline, run, photo, tmp_path):
+    other = tmp_path / "other.png"
+    Pillow.new("RGB", (16, 16), (9, 8, 7)).save(other)
+    (made,) = pipeline.sample("dog", given=[f"{photo}@8x16+0+0", f"{other}@4x16+6+0"])
+    value, before = made.sample.value, pixels(photo)
+    assert torch.equal(value[:, :6], before[:, :6])
+    assert torch.equal(value[:, 6:10], pixels(other)[:, 6:10])
+    assert not torch.equal(value[:, 10:], before[:, 10:])
+    assert torch.equal(regenerate(json.loads(json.dumps(made.provenance)), run).sample.value, value)
+    (varied,) = pipeline.sample("dog", given=[f"{other}@4x16+6+0", f"{photo}~0.05"], steps=20)
+    assert torch.equal(varied.sample.value[:, 6:10], pixels(other)[:, 6:10])
+    (alone,) = pipeline.sample("dog", given=f"{other}@4x16+6+0", steps=20)
+    near, far = ((v.sample.value.float() - before)[:, :6].abs().mean() for v in (varied, alone))
+    assert near < far / 2
+
+
 def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, photo, tmp_path):
     copy = tmp_path / "copy.png"
     copy.write_bytes(photo.read_bytes())
@@ -104,7 +120,7 @@ def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, ph
     with pytest.raises(UserError, match=r"no such file: .*copy\.png"):
         regenerate(provenance, run)
     with pytest.raises(UserError, match="'given' is"):
-        regenerate(provenance | {"given": {"file": "x"}}, run)
+        regenerate(provenance | {"given": [{"file": "x"}]}, run)
 
 
 @pytest.mark.parametrize(
@@ -116,13 +132,18 @@ def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, ph
         ("{photo}@left", "got the box 'left', expected WIDTHxHEIGHT+LEFT+TOP"),
         ("{photo}~0", "got the strength '0', expected a number above 0"),
         ("{photo}~much", "got the strength 'much'"),
-        ("none.png", "no such file: none.png; expected FILE, FILE@PLACES or FILE~STRENGTH"),
+        ("none.png", "no such file: none.png; expected FILE[:START][@PLACES][~STRENGTH]"),
         ("none.png@1x1+0+0", "no such file: none.png"),
+        ("{photo}:3", "start '3': got it for a picture"),
+        ("{photo}:3~0.5", "what is varied begins where the sample does; got :3"),
+        ("{photo}~0.5 {photo}~0.4", "is varied already; expected one such file"),
+        ("{photo}@8x16+0+0 {photo}@4x4+16+0", "nothing of it is kept"),
+        ("{photo}@8x16+0+0 {photo}@8x16+8+0", "all of a sample of 16x16 is kept"),
     ],
 )
 def test_what_cannot_be_is_said(pipeline, photo, spec, says):
     with pytest.raises(UserError) as error:
-        pipeline.sample("dog", given=spec.format(photo=photo))
+        pipeline.sample("dog", given=spec.format(photo=photo).split())
     assert says in str(error.value)
 
 
@@ -130,13 +151,17 @@ def test_specs_are_read_from_the_right(photo):
     assert Given.parse(str(photo)) == Given(str(photo))
     assert Given.parse(f"{photo}~0.25") == Given(str(photo), "", 0.25)
     assert Given.parse(f"{photo}@1x1+0+0~0.25") == Given(str(photo), "1x1+0+0", 0.25)
+    assert Given.parse(f"{photo}:1.5") == Given(str(photo), start="1.5")
+    assert Given.parse(f"{photo}:8@9-") == Given(str(photo), "9-", start="8")
 
 
 def test_by_the_words_of_the_command_line(run, photo, tmp_path, capsys):
-    words = ["sample", str(run), "--given", f"{photo}@-8x8+4+4", "--out", str(tmp_path), "--prompt", "dog"]
+    parts = ["--given", f"{photo}@16x4+0+0", "--given", f"{photo}@16x4+0+12"]
+    words = ["sample", str(run), *parts, "--out", str(tmp_path), "--prompt", "dog"]
     assert cli.main(words) == 0
     path = capsys.readouterr().out.strip()
     assert torch.equal(pixels(path)[:4], pixels(photo)[:4])
+    assert torch.equal(pixels(path)[12:], pixels(photo)[12:])
     assert cli.main(["regenerate", path, "--out", str(tmp_path / "again.png")]) == 0
     assert "identical" in capsys.readouterr().out
     assert cli.main(["sample", str(run), "--given", "none.png", "--out", str(tmp_path)]) == 2

@@ -131,7 +131,7 @@ def test_the_provenance_is_complete(pipeline, run, tmp_path):
         "size": "16x16",
         "overlap": None,
         "files": {},
-        "given": None,
+        "given": [],
         "precision": "fp32",
         "rows": 8,
     }

@@ -1,5 +1,6 @@
 """Sounds that are made from others: what is kept comes back, whatever the representation."""
 
+import json
 import math
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 from mmdiff.data import soundfiles, tones
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build
-from mmdiff.generation.pipeline import Pipeline, load
+from mmdiff.generation.pipeline import Pipeline, load, regenerate
 from mmdiff.recipe import ConditionSpec, Data, Net, Recipe, Sampling, Training
 from tests.generation.conftest import lively, save
 
-RATE, HOP, SAMPLES = 2000, 16, 1000
+RATE, SAMPLES = 2000, 1000
+FADE = 32  # samples that made frames of the kinds below reach at most
 SPECTRA = (
     "mdct(bins=16)",
     "stft(size=64, hop=16)",
@@ -62,8 +64,8 @@ def test_a_gap_is_filled_and_all_else_comes_back(pipeline, note):
     before = wave(pipeline, note)
     one, two = (made.sample.value for made in pipeline.sample(n=2, given=f"{note}@0-0.2,0.35-"))
     for made in (one, two):
-        assert torch.equal(made[:, : 400 - HOP], before[:, : 400 - HOP])
-        assert torch.equal(made[:, 700 + HOP :], before[:, 700 + HOP :])
+        assert torch.equal(made[:, : 400 - FADE], before[:, : 400 - FADE])
+        assert torch.equal(made[:, 700 + FADE :], before[:, 700 + FADE :])
         assert (made[:, 400:700] - before[:, 400:700]).abs().max() > 0.01
     assert not torch.equal(one[:, 400:700], two[:, 400:700])
 
@@ -72,8 +74,31 @@ def test_what_goes_on_begins_with_what_was_there(pipeline, note):
     (made,) = pipeline.sample(given=str(note), size="0.8s")
     assert made.sample.value.shape == (1, 1600)
     before = wave(pipeline, note)
-    assert torch.equal(made.sample.value[:, : SAMPLES - HOP], before[:, : SAMPLES - HOP])
+    assert torch.equal(made.sample.value[:, : SAMPLES - FADE], before[:, : SAMPLES - FADE])
     assert bool(made.sample.value[:, SAMPLES:].any())
+
+
+def test_what_leads_to_a_sound_ends_with_it(pipeline, note):
+    (made,) = pipeline.sample(given=f"{note}:0.3", size="0.8s")
+    before = wave(pipeline, note)
+    assert torch.equal(made.sample.value[:, 600 + FADE :], before[:, FADE:])
+    assert bool(made.sample.value[:, : 600 - FADE].any())
+    again = regenerate(json.loads(json.dumps(made.provenance)))
+    assert torch.equal(again.sample.value, made.sample.value)
+    for start in ("0.8", "-1", "1:2", ".", "x"):
+        with pytest.raises(UserError, match=f"start '{start}': expected seconds from 0 on, below 0.8"):
+            pipeline.sample(given=f"{note}:{start}", size="0.8s")
+
+
+def test_two_sounds_that_meet_fade_into_each_other(pipeline, note):
+    (made,) = pipeline.sample(given=[f"{note}@0-0.25", f"{note}:0.25"], size="0.8s")
+    before = wave(pipeline, note)
+    assert torch.equal(made.sample.value[:, : 500 - FADE], before[:, : 500 - FADE])
+    assert torch.equal(made.sample.value[:, 500 + FADE : 1500 - FADE], before[:, FADE : 1000 - FADE])
+    whole = pipeline.model.modality.sized("0.8s")
+    x0 = whole.unpack(torch.zeros(1, 1600))
+    spliced = whole.decode_beside(x0, [(torch.arange(1600) < 500, torch.ones(1, 1600))] * 2)
+    assert spliced.value.diff().abs().max() < 0.2  # no click where both end
 
 
 def test_a_variation_keeps_more_the_weaker_it_is(pipeline, note):

@@ -145,6 +145,14 @@ def test_a_picture_begins_a_long_clip_as_it_begins_a_short_one(pipeline, file):
     assert torch.equal(one(pipeline, 3 * F, given=given)[:F], one(pipeline, F, given=given))
 
 
+def test_a_long_clip_between_two_others(pipeline, file):
+    before, frames = frames_of(file), 4 * F
+    made = one(pipeline, frames, given=[f"{file}@0-2", f"{file}:{frames - 4}"])
+    assert torch.equal(made[:3], before[:3])
+    assert torch.equal(made[-4:], before[:4])
+    assert not torch.equal(made[3:12], before[3:12])
+
+
 def test_the_network_is_not_asked_for_what_the_file_holds_whole(pipeline, file, windows):
     told = []
     list(pipeline.sample(size=size(20), given=str(file), progress=lambda *rows: told.append(rows)))

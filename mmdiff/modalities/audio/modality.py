@@ -4,7 +4,7 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
 
 _PICTURE = (128, 256)  # pixels of a preview: height, and width at most
+_SECONDS = r"\d+\.?\d*|\.\d+"
 
 
 @dataclass(frozen=True)
@@ -169,11 +170,27 @@ class Audio:
         """
         before, after = self.coder.reach
         lost = F.pad(
-            ~self._inside(places, packed), (before, self.shape[1] * self.coder.hop + after - self.samples)
+            ~self.inside(places, packed), (before, self.shape[1] * self.coder.hop + after - self.samples)
         )
         counts = F.pad(lost.cumsum(0), (1, 0))
         starts = torch.arange(self.shape[1]) * self.coder.hop
         return (counts[starts + before + after] == counts[starts])[None]
+
+    def inside(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, " s2"]:
+        """Which samples of a window from the start are those of a sound, at places that `kept` knows."""
+        samples = min(packed.shape[-1], self.samples)
+        inside = torch.zeros(self.samples, dtype=torch.bool)
+        for start, end in _ranges(places or "0-"):
+            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
+            inside[first:last] = True
+        return inside
+
+    def begins(self, start: str) -> int:
+        """How many samples pass in so many seconds, less than a window has."""
+        samples = round(float(start) * self.sample_rate) if re.fullmatch(_SECONDS, start) else self.samples
+        if samples < self.samples:
+            return samples
+        raise UserError(f"start {start!r}: expected seconds from 0 on, below {self.seconds:g}")
 
     def style(self, packed: Float[Tensor, "c s"]) -> Float[Tensor, " d"]:
         """The timbre of a sound of any length, whatever its level."""
@@ -212,17 +229,22 @@ class Audio:
         """
         return self._made(self._wave(x0))
 
-    def decode_beside(self, x0: Float[Tensor, "k l"], places: str, packed: Float[Tensor, "c s"]) -> Sample:
-        """`decode` with what is kept of a sound sample for sample, whatever its coefficients lose.
+    def decode_beside(
+        self, x0: Float[Tensor, "k l"], kept: Sequence[tuple[Bool[Tensor, " s"], Float[Tensor, "c _"]]]
+    ) -> Sample:
+        """`decode` with what is kept of sounds sample for sample, whatever their coefficients lose.
 
-        It fades over to what was made within a hop, which keeps a seam from clicking.
+        Each fades over to what was made, as far into it as made frames reach: a shorter fade is heard more
+        often as a seam.
         """
-        wave, inside = self._wave(x0), self._inside(places, packed)
-        at, hop = torch.arange(self.samples), self.coder.hop
-        before = torch.where(inside, -hop, at).cummax(0).values  # the nearest places that are made
-        after = torch.where(inside, self.samples + hop, at).flip(0).cummin(0).values.flip(0)
-        share = (torch.minimum(at - before, after - at) / hop).clamp(max=1)
-        return self._made(torch.lerp(wave, F.pad(packed, (0, self.samples))[:, : self.samples], share))
+        wave, fade = self._wave(x0), self.coder.reach[1]
+        for inside, packed in kept:
+            at = torch.arange(self.samples)
+            before = torch.where(inside, -fade, at).cummax(0).values  # the nearest places that are not its
+            after = torch.where(inside, self.samples + fade, at).flip(0).cummin(0).values.flip(0)
+            share = (torch.minimum(at - before, after - at) / fade).clamp(max=1)
+            wave = torch.lerp(wave, F.pad(packed, (0, self.samples))[:, : self.samples], share)
+        return self._made(wave)
 
     def _wave(self, x0: Float[Tensor, "k l"]) -> Float[Tensor, "c s"]:
         x0 = x0.detach().float().cpu()
@@ -233,15 +255,6 @@ class Audio:
 
     def _made(self, wave: Float[Tensor, "c s"]) -> Sample:
         return Sample(levelled(wave, self.sample_rate, self.level), sample_rate=self.sample_rate)
-
-    def _inside(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, " s2"]:
-        """Which samples of a window from the start are those of a sound, at places that `kept` knows."""
-        samples = min(packed.shape[-1], self.samples)
-        inside = torch.zeros(self.samples, dtype=torch.bool)
-        for start, end in _ranges(places or "0-"):
-            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
-            inside[first:last] = True
-        return inside
 
     def preview(self, sample: Sample) -> Pillow.Image:
         """The spectrogram."""
@@ -277,11 +290,8 @@ class Audio:
 def _ranges(places: str) -> Iterator[tuple[float, float]]:
     """The (from, to) in seconds of ``"0-0.3,0.7-"``."""
     for part in places.split(","):
-        found = re.fullmatch(r"\s*(\d*\.?\d*)-(\d*\.?\d*)\s*", part)
-        try:
-            start, end = (float(found[1] or 0), float(found[2] or "inf")) if found else (0.0, 0.0)
-        except ValueError:  # a lone point
-            start, end = 0.0, 0.0
+        found = re.fullmatch(rf"\s*({_SECONDS})?-({_SECONDS})?\s*", part)
+        start, end = (float(found[1] or 0), float(found[2] or "inf")) if found else (0.0, 0.0)
         if not start < end:
             raise UserError(
                 f"places {places!r}: got {part!r}, expected seconds FROM-TO, such as 0-0.5 or 0.5-"
