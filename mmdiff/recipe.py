@@ -103,14 +103,17 @@ class ConditionSpec:
     column: str | None = None
     dropout: Annotated[float, Range(low=0, below=1)] = 0.1  # how often training withholds it
     values: tuple[str, ...] | None = None  # label: the known values, filled from the data
-    tokens: Count = 16  # text: words kept at most
+    # text: learned with the model from the bytes of words; or minilm, which others trained (the extra
+    # mmdiff[text]), or a folder or name that the AutoModel of transformers loads
+    encoder: str = "bytes"
+    tokens: Count = 16  # text: words kept at most, or tokens of an encoder
     low: float | None = None  # number: the smallest value
     high: float | None = None  # number: the largest value
 
 
 # What only some kinds of condition have
 KEYS = {
-    "text": {"tokens"},
+    "text": {"encoder", "tokens"},
     "label": {"column", "values"},
     "number": {"column", "low", "high"},
     "style": {"column"},
@@ -228,7 +231,7 @@ class Recipe:
 
 def _check(name: str, spec: ConditionSpec) -> None:
     """Raises UserError if a condition has a key of another kind, or a number has no range."""
-    for key in ("column", "values", "tokens", "low", "high"):
+    for key in ("column", "values", "encoder", "tokens", "low", "high"):
         default = ConditionSpec.__dataclass_fields__[key].default
         if getattr(spec, key) != default and key not in KEYS[spec.kind]:
             kinds = " or ".join(kind for kind, keys in KEYS.items() if key in keys)

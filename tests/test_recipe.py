@@ -64,7 +64,7 @@ def contents(draw):
     low, high = sorted(sampling["interval"] or (0.0, 1.0))
     sampling["interval"] = [low, high] if low < high else None
     for spec in content["conditions"].values():
-        alien = {"column", "values", "tokens", "low", "high"} - recipes.KEYS[spec["kind"]]
+        alien = {"column", "values", "encoder", "tokens", "low", "high"} - recipes.KEYS[spec["kind"]]
         spec |= {key: ConditionSpec.__dataclass_fields__[key].default for key in alien}
         if spec["kind"] == "number":
             spec["low"], spec["high"] = draw(

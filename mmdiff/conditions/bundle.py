@@ -7,6 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Value
+from mmdiff.conditions.encoded import Encoded
 from mmdiff.conditions.label import Label
 from mmdiff.conditions.number import Number
 from mmdiff.conditions.style import Style
@@ -72,8 +73,13 @@ class Conditions(nn.Module):
         return Condition(vector, torch.cat(tokens, 1), torch.cat(masks, 1))
 
 
-def text(name: str, spec: ConditionSpec, among: Conditions) -> Text:
-    return Text(among.width, spec.tokens)
+def text(name: str, spec: ConditionSpec, among: Conditions) -> Conditioner:
+    if spec.encoder == "bytes":
+        return Text(among.width, spec.tokens)
+    try:
+        return Encoded(spec.encoder, among.width, spec.tokens)
+    except UserError as error:
+        raise UserError(f"conditions.{name}.encoder: {error}") from error
 
 
 def label(name: str, spec: ConditionSpec, among: Conditions) -> Label:

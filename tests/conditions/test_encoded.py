@@ -1,0 +1,92 @@
+"""Texts by encoders that others trained."""
+
+import dataclasses
+import importlib.util
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmdiff.conditions import Conditions, Encoded, encoded
+from mmdiff.errors import UserError
+from mmdiff.generation.model import build, check
+from mmdiff.generation.pipeline import load
+from mmdiff.recipe import ConditionSpec
+from tests.generation.conftest import RECIPE, lively, save
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "heart"]
+
+
+def test_minilm_hears_what_texts_mean() -> None:
+    encoder = Encoded("minilm")
+    apple, fruit, car = (
+        encoder.ids(text)[0].float() for text in ("a red apple", "a fruit that is red", "a fast car")
+    )
+    assert F.cosine_similarity(apple, fruit, dim=0) > 0.7
+    assert F.cosine_similarity(apple, car, dim=0) < 0.3
+
+
+def test_a_text_is_its_mean_and_its_tokens_and_nothing_beyond() -> None:
+    encoder = Encoded("minilm", width=16, tokens=6)
+    short, long, none = (
+        encoder.ids(text).float() for text in ("red heart", "a red heart of gold and silver", None)
+    )
+    assert short.shape == long.shape == none.shape == (7, 384)
+    assert [int(ids.any(1).sum()) for ids in (short, long, none)] == [5, 7, 0]  # with the marks of both ends
+    torch.testing.assert_close(short[0], short[1:5].mean(0), atol=2e-3, rtol=0)
+    part = encoder(torch.stack([short, long, none]).half(), torch.tensor([True, True, False]))
+    assert part.vector.shape == (3, 16)
+    assert part.mask is not None
+    assert part.mask.sum(1).tolist() == [5, 7, 1]
+    assert part.tokens is not None
+    part.tokens.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+def test_it_is_not_saved_with_the_model() -> None:
+    made = Conditions({"text": ConditionSpec(kind="text", encoder="minilm")}, width=8)
+    assert set(made.state_dict()) == {"parts.text.enter.weight", "parts.text.enter.bias", "parts.text.null"}
+
+
+@pytest.fixture(scope="module", params=["bert", "t5"])
+def folder(request, tmp_path_factory):
+    """A new encoder as transformers saves it."""
+    import transformers
+
+    path = tmp_path_factory.mktemp("encoder")
+    (path / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizerFast(str(path / "vocab.txt")).save_pretrained(path)
+    torch.manual_seed(0)
+    if request.param == "bert":
+        sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+        model = transformers.BertModel(transformers.BertConfig(vocab_size=7, hidden_size=12, **sizes))
+    else:
+        sizes = {"num_layers": 1, "num_heads": 2, "d_ff": 16, "d_kv": 6, "decoder_start_token_id": 0}
+        model = transformers.T5Model(transformers.T5Config(vocab_size=7, d_model=12, **sizes))
+    model.save_pretrained(path)
+    return path
+
+
+def test_any_encoder_that_transformers_loads_conditions_samples(folder, tmp_path) -> None:
+    text = ConditionSpec(kind="text", encoder=str(folder), tokens=4)
+    recipe = dataclasses.replace(RECIPE, conditions={"text": text})
+    check(recipe)
+    pipeline = load(save(lively(build(recipe)), tmp_path / "run", recipe=recipe))
+    red, heart, again = (next(pipeline.sample(prompt)).sample.value for prompt in ("red", "heart", "red"))
+    assert torch.equal(red, again)
+    assert not torch.equal(red, heart)
+
+
+def test_what_is_missing_is_named(tmp_path, monkeypatch) -> None:
+    spec = ConditionSpec(kind="text", encoder=str(tmp_path))
+    with pytest.raises(
+        UserError, match=r"^conditions\.text\.encoder: encoder '.*': transformers cannot load it: .+"
+    ):
+        check(dataclasses.replace(RECIPE, conditions={"text": spec}))
+    encoded._loaded.cache_clear()
+    monkeypatch.setattr(encoded, "_MINILM", "no_such_package")
+    with pytest.raises(UserError, match=r"needs a package: pip install 'mmdiff\[text\]'"):
+        Encoded("minilm")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs transformers: pip install 'mmdiff\[text\]'"):
+        Encoded("minilm")
