@@ -42,6 +42,8 @@ class Data:
         "folder"  # the others are made by code
     )
     size: Size = "32x32"  # of pictures and clips
+    # further sizes: each file is brought to the one nearest to its shape, and a batch is of one size
+    sizes: tuple[Size, ...] = ()
     frames: Count = 16  # of clips: what training sees of one at a time
     fps: Rate = "8"  # of clips: others are brought to this rate
     sample_rate: Count = 16_000  # of sounds, Hz
@@ -64,6 +66,11 @@ class Data:
     workers: Whole = 0  # processes that read ahead
     cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
     length: Count = 20_000  # samples of the sources that code makes
+
+    @property
+    def every_size(self) -> tuple[str, ...]:
+        """Of pictures and clips, the main one first."""
+        return (self.size, *self.sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +196,10 @@ class Recipe:
         if self.diffusion.shared_noise and self.modality != "video":
             got = f"got {self.diffusion.shared_noise}, expected 0"
             raise UserError(f"diffusion.shared_noise: {got}: {self.modality} has no frames to share it")
+        if self.data.sizes and (self.modality == "audio" or self.data.source != "folder"):
+            what = self.modality if self.modality == "audio" else self.data.source
+            got = f"got {list(self.data.sizes)}, expected none"
+            raise UserError(f"data.sizes: {got}: only files of pictures and clips have shapes, not {what}")
         if self.data.detune and self.modality != "audio":
             got = f"got {self.data.detune!r}, expected nothing"
             raise UserError(f"data.detune: {got}: only sounds have a pitch")

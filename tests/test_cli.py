@@ -28,6 +28,8 @@ PROMISED = {
             "--seconds",
             "--frames",
             "--fps",
+            "--interval",
+            "--rescale",
             "--overlap",
             "--given",
             "--weights",

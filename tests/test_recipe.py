@@ -60,6 +60,8 @@ def contents(draw):
         content["diffusion"]["shared_noise"] = 0.0
     if content["modality"] != "audio":
         content["data"]["detune"] = None
+    if content["modality"] == "audio" or content["data"]["source"] != "folder":
+        content["data"]["sizes"] = []
     sampling = content["sampling"]
     low, high = sorted(sampling["interval"] or (0.0, 1.0))
     sampling["interval"] = [low, high] if low < high else None
@@ -144,6 +146,7 @@ def test_text_means_what_the_field_is(tmp_path):
         ("sampling: {interval: [1]}", 3, "sampling.interval: got a list, expected a list of 2 values"),
         ("sampling: {interval: [2, 1]}", None, "sampling.interval: got [2.0, 1.0], expected low < high"),
         ("diffusion: {shared_noise: 0.5}", None, "diffusion.shared_noise: got 0.5, expected 0: image has no"),
+        ("data: {source: shapes, sizes: [9x9]}", None, "data.sizes: got ['9x9'], expected none: only files of"),
         ("data: {detune: midi/1}", None, "data.detune: got 'midi/1', expected nothing: only sounds have"),
         ("sampling: {conditions: {text: a}}", None, "sampling.conditions: unknown condition 'text'"),
         ("sampling: {steps: 1.5}", 3, "sampling.steps: got '1.5', expected a whole number"),

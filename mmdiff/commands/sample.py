@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, rate, scale, seconds, seed, setting, size
+from mmdiff.commands.verb import Verb, count, rate, scale, seconds, seed, setting, share, size
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
@@ -41,6 +41,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--sampler", metavar="NAME", help="such as dpmpp_2m or 'ddim(eta=1)' *")
     add("--grid", metavar="NAME", help="how the steps are spread, such as karras *")
     add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
+    add(
+        "--interval",
+        nargs=2,
+        type=scale,
+        metavar=("LOW", "HIGH"),
+        help="guide only where sigma / alpha is between these *",
+    )
+    add("--rescale", type=share, metavar="SHARE", help="of the spread that guidance adds, taken away, 0 to 1 *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
     add("--size", type=size, metavar="WxH", help="of pictures and clips, in pixels *")
     add("--seconds", type=seconds, metavar="S", help="of sounds and clips, how long they are *")
@@ -91,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
             sampler=args.sampler,
             grid=args.grid,
             guidance=args.guidance,
+            interval=args.interval and tuple(args.interval),
+            rescale=args.rescale,
             overlap=args.overlap,
             seed=args.seed,
             size=asked,

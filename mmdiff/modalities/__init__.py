@@ -21,6 +21,7 @@ __all__ = [
     "Sample",
     "Video",
     "heard",
+    "modalities_of",
     "modality_of",
     "plays",
 ]
@@ -38,3 +39,9 @@ def modality_of(recipe: Recipe) -> Modality:
     if recipe.modality not in MODALITIES:
         raise UserError(f"unknown modality {recipe.modality!r}{suggestion(recipe.modality, MODALITIES)}")
     return MODALITIES[recipe.modality].of(recipe)
+
+
+def modalities_of(recipe: Recipe) -> list[Modality]:
+    """That modality, and the same at each of the recipe's further sizes."""
+    modality = modality_of(recipe)
+    return [modality, *(modality.sized(modality.size_with({"size": size})) for size in recipe.data.sizes)]

@@ -9,7 +9,7 @@ see together what one would see.
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -20,11 +20,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
+from mmdiff.data.buckets import nearest
 from mmdiff.data.detune import WHOLE, Detune
 from mmdiff.data.source import Source
-from mmdiff.modalities import Moving, heard, modality_of
-from mmdiff.recipe import ConditionSpec, Recipe
+from mmdiff.modalities import Modality, Moving, heard, modalities_of
+from mmdiff.recipe import ConditionSpec, Recipe, pixels
 from mmdiff.training.known import known
+from mmdiff.training.order import Buckets
 from mmdiff.training.signals import ignore_in_worker
 
 
@@ -60,17 +62,6 @@ class Endless(Sampler[int]):
             position += self.world
 
 
-@lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, size: int) -> list[int]:
-    return counter.permutation(seed, "order", epoch, size=size)
-
-
-def place(seed: int, position: int, size: int) -> int:
-    """Which of ``size`` samples a position reads: every epoch visits each once, in an order of its own."""
-    epoch, rank = divmod(position, size)
-    return _order(seed, epoch, size)[rank]
-
-
 class Parts(NamedTuple):
     """What a position gives, as a batch of one but for ``packed``; see ``Batch``."""
 
@@ -96,24 +87,29 @@ class Positions(Dataset[Parts]):
 
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
         self.source, self.conditions, self.recipe = source, conditions, recipe
-        self.modality = modality_of(recipe)
+        self.modalities = modalities_of(recipe)
+        which = [0] * len(source)
+        if recipe.data.sizes:
+            sizes = [pixels(size) for size in recipe.data.every_size]
+            which = [nearest(sizes, source.columns(i), source.name(i)) for i in range(len(source))]
+        self.buckets = Buckets(which, recipe.training.batch_size)
         spec = recipe.data.detune
         self.detune = None if spec is None else Detune.parse(spec)
         self.references = {
-            name: References(source, spec.column, self.modality.style)
+            name: References(source, spec.column, self.modalities[0].style)
             for name, spec in recipe.conditions.items()
             if spec.kind == "style"
         }
 
     def __getitem__(self, position: int) -> Parts:
-        seed = self.recipe.training.seed
+        seed, modality = self.recipe.training.seed, self.modality(position)
         whole, part = self._whole(position)
-        packed, valid = self.modality.window(whole, part)
-        moving = not isinstance(self.modality, Moving) or self.modality.moves(whole)
+        packed, valid = modality.window(whole, part)
+        moving = not isinstance(modality, Moving) or modality.moves(whole)
         if self.recipe.data.flip and counter.uniform(seed, "flip", position) < 0.5:
             packed = packed.flip(-1)
         shared = self.recipe.diffusion.shared_noise if moving else 0.0
-        eps = counter.normal(seed, "noise", position, shape=self.modality.shape, shared=shared)
+        eps = counter.normal(seed, "noise", position, shape=modality.shape, shared=shared)
         raw = self._raw(self._columns(position), position)
         ids, present = self.conditions.ids(raw), self.conditions.present(raw)
         given, curves = self.given(position, valid), self.curves(position, packed)
@@ -121,14 +117,18 @@ class Positions(Dataset[Parts]):
 
     def window(self, position: int) -> tuple[Tensor, Tensor | None]:
         """What a position sees of its sample, packed, and where that is no padding."""
-        return self.modality.window(*self._whole(position))
+        return self.modality(position).window(*self._whole(position))
+
+    def modality(self, position: int) -> Modality:
+        """The modality at the size of a position's sample."""
+        return self.modalities[self.buckets.which[self.place(position)]]
 
     def _whole(self, position: int) -> tuple[Tensor, float]:
         """The sample of a position as far as its window needs it, and which window that is."""
         part = counter.uniform(self.recipe.training.seed, "window", position)
         whole = self.source.part(self.place(position), part)
         if self.detune is not None:
-            whole = heard(self.modality).slowed(whole, WHOLE, self._slowed(self.detune, position))
+            whole = heard(self.modality(position)).slowed(whole, WHOLE, self._slowed(self.detune, position))
         return whole, part
 
     def _columns(self, position: int) -> Mapping[str, Any]:
@@ -144,7 +144,7 @@ class Positions(Dataset[Parts]):
 
     def given(self, position: int, valid: Tensor | None) -> Tensor | None:
         """Where a position's sample is known; None in a run that takes nothing as given."""
-        training, axes = self.recipe.training, self.modality.shape[1:]
+        training, axes = self.recipe.training, self.modality(position).shape[1:]
         if not training.given:
             return None
         mask = torch.zeros(1, *axes, dtype=torch.bool)
@@ -159,13 +159,13 @@ class Positions(Dataset[Parts]):
         names = [name for name, spec in self.recipe.conditions.items() if spec.kind in ALIGNED]
         if not names:
             return None
-        curve = heard(self.modality).envelope(packed)
+        curve = heard(self.modality(position)).envelope(packed)
         both = torch.cat([curve, torch.ones_like(curve)])
         return torch.cat([both * (not self._withheld(name, position)) for name in names])
 
     def place(self, position: int) -> int:
         """Returns which sample of the source a position reads."""
-        return place(self.recipe.training.seed, position, len(self.source))
+        return self.buckets.place(self.recipe.training.seed, position)
 
     def _raw(self, columns: Mapping[str, Any], position: int) -> dict[str, Value | None]:
         """What the sample is called in each condition; None where that is unknown or withheld."""

@@ -14,6 +14,7 @@ import torch
 from mmdiff import files
 from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
+from mmdiff.data.buckets import FACTS, Sized, nearest
 from mmdiff.data.detune import Detune
 from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
@@ -22,9 +23,9 @@ from mmdiff.data.scan import Listing, scan
 from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality, heard, modality_of
+from mmdiff.modalities import Modality, heard, modalities_of
 from mmdiff.modalities.whitening import measured
-from mmdiff.recipe import Recipe
+from mmdiff.recipe import Recipe, pixels
 from mmdiff.run import Run
 from mmdiff.training.data import Positions, label
 
@@ -70,15 +71,22 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
     Raises:
         UserError: there is no data, or more than ``data.max_bad`` of it is broken.
     """
-    modality = modality_of(recipe)
+    modality, *others = modalities = modalities_of(recipe)
     if recipe.data.source in MADE:
         source: Source = made(recipe, recipe.training.seed)
         record: dict[str, Any] = {"source": recipe.data.source, "samples": len(source), "rejected": []}
         summary = [f"data: {len(source):,} {recipe.data.source} made by code, {modality.size}"]
     else:
         listing, record = _listing(recipe, modality, folder, progress)
-        source = Library(listing, modality, recipe.data.cache_mb // max(recipe.data.workers, 1))
+        room = recipe.data.cache_mb // max(recipe.data.workers, 1)
+        source = Library(listing, modality, room)
         summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.size}"]
+        if others:
+            sizes = [pixels(size) for size in recipe.data.every_size]
+            which = [nearest(sizes, entry.columns, entry.file_name) for entry in listing.entries]
+            source = Sized([Library(listing, each, room // len(modalities)) for each in modalities], which)
+            counts = (f"{each.size}: {which.count(bucket):,}" for bucket, each in enumerate(modalities))
+            summary = [f"data: {recipe.data.path}: {len(source):,} samples, {', '.join(counts)}"]
         rejected = record["rejected"]
         if rejected:
             first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"
@@ -105,10 +113,10 @@ def whiten(model: Model, data: Positions) -> None:
         return
     windows = [data.window(position) for position in range(min(_MEASURED, len(data.source)))]
     mean, std = measured(
-        (data.modality.unpack(packed) for packed, _ in windows),
+        (model.modality.unpack(packed) for packed, _ in windows),
         (None if valid is None else valid.sum().long() for _, valid in windows),
     )
-    for buffer, values in ((model.mean, mean), (model.std, std.float() / heard(data.modality).gains)):
+    for buffer, values in ((model.mean, mean), (model.std, std.float() / heard(model.modality).gains)):
         buffer.copy_(values.reshape(buffer.shape))
 
 
@@ -199,7 +207,7 @@ def _listing(
         now, before = len(good.entries), known["samples"]
         message = f"{recipe.data.path}: {now:,} samples, {before:,} when the run began; goes on with these"
         warnings.warn(message, DataChanged, stacklevel=2)
-    facts = found.columns(recipe.columns & modality.measures)
+    facts = found.columns((recipe.columns | (FACTS if recipe.data.sizes else set())) & modality.measures)
     return good.beside(facts), {
         "path": str(recipe.data.path),
         "fingerprint": _fingerprint(good),

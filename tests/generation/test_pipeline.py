@@ -5,6 +5,7 @@ import torch
 from PIL import Image as Pillow
 
 import mmdiff
+from mmdiff import cli
 from mmdiff import run as runs
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build
@@ -40,6 +41,17 @@ def test_samples_come_prompt_by_prompt(pipeline):
     assert [(s.prompt, s.index) for s in made] == [(p, i) for p in ("one", "two", "three") for i in (0, 1)]
     assert len(set(pictures(made))) == 6
     assert {s.conditions["style"] for s in made} == {"apple"}
+
+
+def test_guidance_by_the_words_of_the_command_line(pipeline, run, tmp_path, capsys):
+    words = ["sample", str(run), "--prompt", "dog", "--guidance", "4", "--out", str(tmp_path)]
+    assert cli.main([*words, "--interval", "0.2", "50", "--rescale", "0.5"]) == 0
+    with Pillow.open(capsys.readouterr().out.strip()) as picture:
+        (same,) = pipeline.sample("dog", guidance=4.0, interval=(0.2, 50.0), rescale=0.5)
+        (other,) = pipeline.sample("dog", guidance=4.0)
+        assert picture.tobytes() == same.picture.tobytes() != other.picture.tobytes()
+    assert cli.main([*words, "--interval", "2", "1"]) == 2
+    assert "interval is (2.0, 1.0)" in capsys.readouterr().err
 
 
 def test_asks_have_noise_of_their_own(pipeline):

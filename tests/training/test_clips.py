@@ -69,7 +69,7 @@ def positions(data: Positions) -> dict[int, int]:
 def test_a_batch_is_padded_frame_by_frame_and_flipped_left_to_right(made):
     module, data = made("data.flip=true")
     where = positions(data)
-    batch = collate([data[where[i]] for i in range(len(LENGTHS))], data.modality.unpack)
+    batch = collate([data[where[i]] for i in range(len(LENGTHS))], data.modalities[0].unpack)
     assert batch.x0.shape == (5, 3, 4, 6, 8)
     assert batch.valid.shape == (5, 1, 4, 6, 8)
     assert batch.valid[:, 0, :, 0, 0].sum(1).tolist() == [4, 4, 2, 4, 4]  # nothing of a picture is padding
@@ -89,8 +89,8 @@ def test_a_picture_among_clips_is_trained_frame_by_frame(made):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.2)  # layers along time add nothing at birth
     where = positions(data)
-    assert collate([data[where[0]]], data.modality.unpack).moving is None
-    batch = collate([data[where[i]] for i in (1, 3)], data.modality.unpack)
+    assert collate([data[where[0]]], data.modalities[0].unpack).moving is None
+    batch = collate([data[where[i]] for i in (1, 3)], data.modalities[0].unpack)
     assert batch.moving.tolist() == [True, False]
     assert batch.valid is None
     assert torch.equal(batch.x0[1], batch.x0[1, :, :1].expand(-1, 4, -1, -1))
@@ -121,7 +121,7 @@ def test_frames_share_noise_when_the_recipe_says_so(made):
 def test_nothing_is_learned_from_padding_nor_of_what_is_known(made):
     module, data = made("training.given=1")
     torch.nn.init.normal_(module.model.denoiser.net.last.weight)  # zero at birth, which would hide all else
-    batch = collate([data[positions(data)[2]]], data.modality.unpack)
+    batch = collate([data[positions(data)[2]]], data.modalities[0].unpack)
     hidden = (batch.valid == 0) | batch.given
     assert 0 < int(batch.given.sum()) < 2 * 6 * 8
     other = batch._replace(eps=torch.where(hidden, 7.0, batch.eps))

@@ -1,14 +1,20 @@
 """From positions to batches: order, shares of several processes, dropout, independence of all else."""
 
+import json
+import math
 from itertools import islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mmdiff.conditions import Conditions
-from mmdiff.training.data import Batch, Endless, Positions, collate, place
+from mmdiff.generation.model import build
+from mmdiff.training.data import Batch, Endless, Positions, collate
+from mmdiff.training.module import DiffusionModule
 from mmdiff.training.prepare import prepare
 
 
@@ -23,17 +29,6 @@ def test_processes_together_cover_each_global_batch_exactly(start, world, share,
     for step in range(steps):
         together = sorted(p for rank in ranks for p in rank[step * share : (step + 1) * share])
         assert together == list(range(start + step * size, start + (step + 1) * size))
-
-
-@given(st.integers(0, 100), st.integers(1, 60), st.integers(0, 5))
-def test_every_epoch_visits_each_sample_once(seed, size, epoch):
-    order = [place(seed, epoch * size + k, size) for k in range(size)]
-    assert sorted(order) == list(range(size))
-
-
-def test_epochs_and_seeds_have_orders_of_their_own():
-    orders = [[place(seed, e * 100 + k, 100) for k in range(100)] for seed in (0, 1) for e in (0, 1)]
-    assert len({tuple(order) for order in orders}) == 4
 
 
 @pytest.fixture
@@ -114,3 +109,34 @@ def test_without_captions_the_text_is_absent(positions):
     data = positions("conditions.text.dropout=0", "data.alternative_share=0")
     assert data._raw({"text": "", "style": "flat"}, 0)["text"] is None
     assert data._raw({"text": "x"}, 0)["style"] is None
+
+
+def test_files_of_several_shapes_are_trained_at_several_sizes(recipe, tmp_path):
+    """Each batch is of one size, the losses are those of any batch, and a later session knows the shapes."""
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    dice = np.random.default_rng(0)
+    for i in range(9):
+        height, width = ((10, 10), (8, 16), (20, 10))[i % 3]
+        Image.fromarray(dice.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    asked = recipe(f"data.path={folder}", "data.sizes=[16x8, 8x16]", "training.given=0.5").override(
+        ["conditions={text: {kind: text}}", "data.alternative_share=0"]
+    )
+    prepared = prepare(asked, tmp_path)
+    assert prepared.summary[0].endswith("9 samples, 8x8: 3, 16x8: 3, 8x16: 3")
+    model = build(prepared.recipe)
+    data, module = Positions(prepared.source, model.conditions, prepared.recipe), DiffusionModule(model, asked)
+    shapes = set()
+    for step in range(3):
+        batch = collate([data[4 * step + k] for k in range(4)], model.modality.unpack)
+        assert batch.x0.shape == batch.eps.shape
+        assert batch.given.shape[2:] == batch.x0.shape[2:]
+        names = {int(prepared.source.name(data.place(4 * step + k))[0]) % 3 for k in range(4)}
+        assert names == {[(8, 8), (8, 16), (16, 8)].index(tuple(batch.x0.shape[2:]))}
+        assert math.isfinite(float(module.training_step(batch, step)))
+        shapes.add(batch.x0.shape)
+    assert len(shapes) == 3
+    (tmp_path / "data.json").write_text(json.dumps(prepared.record))
+    again = prepare(asked, tmp_path)
+    assert again.summary == prepared.summary
+    assert torch.equal(again.source[4][0], prepared.source[4][0])

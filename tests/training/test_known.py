@@ -73,7 +73,7 @@ def test_the_network_sees_clean_data_where_they_are_given_and_is_not_asked_for_t
     prepared = prepare(recipe("training.given=1"), tmp_path)
     model = new_model(prepared.recipe)
     data = Positions(prepared.source, model.conditions, prepared.recipe)
-    batch = collate([data[k] for k in range(8)], data.modality.unpack)
+    batch = collate([data[k] for k in range(8)], data.modalities[0].unpack)
     module = DiffusionModule(model, prepared.recipe)
     model.denoiser.net = net = Wrong()
     assert float(module.training_step(batch, 0)) < 1e3
@@ -92,7 +92,7 @@ def test_how_often_something_is_given_is_the_recipes(recipe, tmp_path):
 def test_of_a_padded_clip_the_frames_are_cut_and_not_the_padding(recipe, tmp_path):
     prepared = prepare(recipe("training.given=1"), tmp_path)
     data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
-    data.modality = clips = Video(5, 4, 6)
+    data.modalities = [clips := Video(5, 4, 6)]
     _, valid = clips.window(torch.zeros(3, 4, 4, 5, dtype=torch.uint8), 0.0)
     masks = [data.given(k, valid) for k in range(200)]
     assert all(0 < mask[:, :4].sum() < 80 and not mask[:, 4:].any() for mask in masks)
@@ -102,7 +102,7 @@ def test_of_a_padded_clip_the_frames_are_cut_and_not_the_padding(recipe, tmp_pat
 def test_of_a_padded_series_the_sound_is_cut_and_not_its_padding(recipe, tmp_path):
     prepared = prepare(recipe("training.given=1"), tmp_path)
     data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
-    data.modality = Audio(2000, 1, 1.0, "wave(patch=100)")
+    data.modalities = [Audio(2000, 1, 1.0, "wave(patch=100)")]
     valid = (torch.arange(20) < 8)[None].float()
     masks = [data.given(k, valid) for k in range(200)]
     assert all(0 < mask[:, :8].sum() < 8 and not mask[:, 8:].any() for mask in masks)

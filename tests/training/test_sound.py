@@ -76,14 +76,14 @@ def test_whitening_makes_the_data_as_loud_as_the_ear_resolves_it_and_decoding_un
     columns = []
     for k in range(len(data.source)):
         window, valid = data.window(k)
-        x0 = module.model.whiten(data.modality.unpack(window))
+        x0 = module.model.whiten(data.modalities[0].unpack(window))
         columns.append(x0 if valid is None else x0[:, valid[0] == 1])
-        wave = module.model.decode(x0, data.modality).value
+        wave = module.model.decode(x0, data.modalities[0]).value
         torch.testing.assert_close(wave, window, atol=1e-5, rtol=1e-3)
     every = torch.cat(columns, 1)
     torch.testing.assert_close(every.mean(1), torch.zeros(16), atol=1e-4, rtol=0)
-    torch.testing.assert_close(every.std(1, unbiased=False), data.modality.gains, atol=1e-3, rtol=0)
-    assert data.modality.gains.square().mean() == pytest.approx(1)
+    torch.testing.assert_close(every.std(1, unbiased=False), data.modalities[0].gains, atol=1e-3, rtol=0)
+    assert data.modalities[0].gains.square().mean() == pytest.approx(1)
 
 
 def test_pictures_have_no_whitening_and_their_weights_no_new_names():
@@ -108,12 +108,12 @@ def test_a_window_is_a_function_of_its_position(made):
 def test_a_batch_is_masked_only_where_there_is_padding(made):
     _, data = made
     parts = {data.source.name(data.place(k)): data[k] for k in range(6)}
-    full = collate([parts["0.wav"], parts["1.wav"]], data.modality.unpack)
+    full = collate([parts["0.wav"], parts["1.wav"]], data.modalities[0].unpack)
     assert full.valid is None
-    mixed = collate([parts["0.wav"], parts["2.wav"]], data.modality.unpack)
-    assert mixed.valid.shape == (2, 1, data.modality.shape[1])
+    mixed = collate([parts["0.wav"], parts["2.wav"]], data.modalities[0].unpack)
+    assert mixed.valid.shape == (2, 1, data.modalities[0].shape[1])
     assert mixed.valid[0].all()
-    assert int(mixed.valid[1].sum()) == data.modality.coder.frames(100)
+    assert int(mixed.valid[1].sum()) == data.modalities[0].coder.frames(100)
 
 
 @torch.no_grad()
@@ -122,7 +122,7 @@ def test_nothing_is_learned_from_padding(made):
     module, data = made
     torch.nn.init.normal_(module.model.denoiser.net.last.weight)  # zero at birth, which would hide all else
     k = next(k for k in range(6) if data.source.name(data.place(k)) == "2.wav")
-    batch = collate([data[k]], data.modality.unpack)
+    batch = collate([data[k]], data.modalities[0].unpack)
     other = batch._replace(eps=torch.where(batch.valid == 1, batch.eps, 7.0))
     losses = [float(module.training_step(each, 0)) for each in (batch, other)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
@@ -220,7 +220,7 @@ def test_a_style_is_lent_by_a_sample_with_the_same_value_and_envelopes_run_along
     prepared = prepare(recipe(like, "conditions.loud={kind: envelope, dropout: 0.5}"), tmp_path)
     model = new_model(prepared.recipe)
     data = Positions(prepared.source, model.conditions, prepared.recipe)
-    styles = [data.modality.style(prepared.source[i][0]) for i in range(6)]
+    styles = [data.modalities[0].style(prepared.source[i][0]) for i in range(6)]
     lent = set()
     for position in range(60):
         place, ids = data.place(position), data[position].ids["like"]
@@ -228,13 +228,13 @@ def test_a_style_is_lent_by_a_sample_with_the_same_value_and_envelopes_run_along
         assert lender % 2 == place % 2
         lent.add((place, lender))
     assert len(lent) == 18
-    batch = collate([data[k] for k in range(40)], data.modality.unpack)
-    assert batch.curves.shape == (40, 2, data.modality.shape[1])
+    batch = collate([data[k] for k in range(40)], data.modalities[0].unpack)
+    assert batch.curves.shape == (40, 2, data.modalities[0].shape[1])
     there = batch.curves[:, 1].amax(1)
     assert 10 < there.sum() < 30
     assert not batch.curves[there == 0].any()
     first = int(there.argmax())
-    torch.testing.assert_close(batch.curves[first, :1], data.modality.envelope(data.window(first)[0]))
+    torch.testing.assert_close(batch.curves[first, :1], data.modalities[0].envelope(data.window(first)[0]))
     loss = DiffusionModule(model, prepared.recipe).training_step(batch, 0)
     loss.backward()
     assert all(p.grad is not None for p in model.conditions.parameters())
