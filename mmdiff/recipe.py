@@ -200,6 +200,9 @@ class Recipe:
             what = self.modality if self.modality == "audio" else self.data.source
             got = f"got {list(self.data.sizes)}, expected none"
             raise UserError(f"data.sizes: {got}: only files of pictures and clips have shapes, not {what}")
+        if len(set(self.data.every_size)) < len(self.data.every_size):
+            got = f"got {list(self.data.sizes)} beside {self.data.size}"
+            raise UserError(f"data.sizes: {got}, expected each size once")
         if self.data.detune and self.modality != "audio":
             got = f"got {self.data.detune!r}, expected nothing"
             raise UserError(f"data.detune: {got}: only sounds have a pitch")

@@ -275,7 +275,8 @@ def commit(run: Run, step: int, write: Callable[[Path], None], *, samples_seen: 
 
 def versions() -> dict[str, str]:
     """Versions of what decides the numbers, read without importing any of it."""
-    names = ("torch", "torchaudio", "lightning", "numpy", "pillow", "soundfile", "safetensors")
+    media = ("numpy", "pillow", "soundfile")
+    names = ("torch", "torchaudio", "lightning", *media, "safetensors", "transformers")
     ours = {"python": platform.python_version(), "mmdiff": mmdiff.__version__}
     return ours | {name: _version(name) for name in names}
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ["torch", "lightning", "wandb", "numpy", "PIL", "safetensors", "tqdm", "diffusers", "av", "soundfile"]
+HEAVY = [
+    *("torch", "lightning", "wandb", "numpy", "PIL", "safetensors", "tqdm", "diffusers", "av", "soundfile"),
+    "transformers",
+]
 # What the core may use besides torch: nothing that opens a file, draws a number, or asks the machine.
 PURE = {"abc", "collections", "dataclasses", "enum", "functools", "itertools", "math", "typing"}
 
@@ -53,6 +56,7 @@ def copy(tmp_path_factory, checkout):
         ("commands/sample.py", "import PIL", "Pictures are opened above the core"),
         ("modalities/audio/levels.py", "import soundfile", "Sound files are opened in data"),
         ("data/sounds.py", "import torchaudio", "torchaudio lives in modalities"),
+        ("generation/asked.py", "import transformers", "transformers lives in conditions"),
     ],
 )
 def test_each_contract_can_be_broken(copy, where, what, contract):

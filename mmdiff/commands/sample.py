@@ -48,7 +48,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="guide only where sigma / alpha is between these *",
     )
-    add("--rescale", type=share, metavar="SHARE", help="of the spread that guidance adds, taken away, 0 to 1 *")
+    add("--rescale", type=share, metavar="SHARE", help="take away so much of the spread that guidance adds *")
     add("--seed", type=seed, default=0, metavar="S", help="the same seed gives the same samples (default: 0)")
     add("--size", type=size, metavar="WxH", help="of pictures and clips, in pixels *")
     add("--seconds", type=seconds, metavar="S", help="of sounds and clips, how long they are *")

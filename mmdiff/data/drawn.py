@@ -42,6 +42,10 @@ class Drawn(ABC):
             raise IndexError(index)
         return self._cache.get(index, self._make), self.columns(index)
 
+    def bucket(self, index: int) -> int:
+        """The only size."""
+        return 0
+
     def part(self, index: int, place: float) -> Tensor:
         """The whole sample: it is as long as what is trained on."""
         return self[index][0]

@@ -77,6 +77,10 @@ class Trained:
         """What a window of a sample is cut from."""
         return self.source.part(self.places[index], place)
 
+    def bucket(self, index: int) -> int:
+        """Which size a sample has."""
+        return self.source.bucket(self.places[index])
+
     def name(self, index: int) -> str:
         """What messages call the sample."""
         return self.source.name(self.places[index])

@@ -1,6 +1,6 @@
 """Decoded samples by number, kept in memory as far as a budget of bytes allows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -78,10 +78,25 @@ class Library:
 
     Item `i` is (packed value, columns). Reading a file that cannot be used raises BadFile; a listing
     that came through an audit has none.
+
+    Args:
+        listing: the files.
+        modality: reads them.
+        cache_mb: of memory for what was read, MiB.
+        others: the modality at further sizes.
+        which: the size of each file: 0 for that of ``modality``, then those of ``others``; all 0 when empty.
     """
 
-    def __init__(self, listing: Listing, modality: Media, cache_mb: int = 2048) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        modality: Media,
+        cache_mb: int = 2048,
+        others: Sequence[Media] = (),
+        which: Sequence[int] = (),
+    ) -> None:
         self.listing, self.modality = listing, modality
+        self._sizes, self._which = (modality, *others), which
         self._cache = Cache(cache_mb)
 
     def __len__(self) -> int:
@@ -95,17 +110,22 @@ class Library:
         """The metadata of an item; nothing is decoded."""
         return self._entry(index).columns
 
+    def bucket(self, index: int) -> int:
+        """The size of an item."""
+        return self._which[index] if self._which else 0
+
     def __getitem__(self, index: int) -> tuple[Tensor, Mapping[str, Any]]:
         return self._cache.get(index, self._read), self.columns(index)
 
     def part(self, index: int, place: float) -> Tensor:
         """What a window of an item is cut from: of a long file no more than the window itself is decoded."""
-        if self._cache.holds(index) or not isinstance(self.modality, Sought):
+        modality = self._sizes[self.bucket(index)]
+        if self._cache.holds(index) or not isinstance(modality, Sought):
             return self[index][0]
         entry = self._entry(index)
         data = entry.open()
-        found = self.modality.sought(data, entry.file_name, place)
-        return self._cache.get(index, lambda _: self._packed(entry, data)) if found is None else found
+        found = modality.sought(data, entry.file_name, place)
+        return self._cache.get(index, lambda _: self._packed(index, data)) if found is None else found
 
     def x0(self, index: int) -> Tensor:
         """The encoded sample."""
@@ -117,8 +137,8 @@ class Library:
         return self.listing.entries[index]
 
     def _read(self, index: int) -> Tensor:
-        entry = self._entry(index)
-        return self._packed(entry, entry.open())
+        return self._packed(index, self._entry(index).open())
 
-    def _packed(self, entry: Entry, data: bytes) -> Tensor:
-        return self.modality.pack(self.modality.read(data, entry.file_name))
+    def _packed(self, index: int, data: bytes) -> Tensor:
+        modality = self._sizes[self.bucket(index)]
+        return modality.pack(modality.read(data, self.name(index)))

@@ -27,6 +27,9 @@ class Source(Protocol):
             BadFile: as above.
         """
 
+    def bucket(self, index: int) -> int:
+        """Which of the recipe's sizes the sample has; 0 is the main one."""
+
     def name(self, index: int) -> str:
         """What messages call the sample."""
 

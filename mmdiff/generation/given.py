@@ -1,7 +1,7 @@
 """What a sample is made from, beside words: files of which parts are kept, or of which one is varied."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdiff import files
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import file_bytes
-from mmdiff.modalities import Heard, Modality, Moving
+from mmdiff.modalities import Modality, Moving
 
 FORM = "FILE[:START][@PLACES][~STRENGTH]"
 
@@ -26,13 +26,14 @@ class Given:
         places: which parts of the sample are kept, in the words of the modality; "" for all that the file
             has, or for nothing where the sample is varied.
         strength: how much of what is not kept is made anew, above 0 to 1; at 1 it starts from noise alone.
+            None where the file is not varied.
         start: when the file begins in the sample, in the words of the modality; "" for where the sample does.
         sha256: of the file when the sample was made; None before.
     """
 
     file: str
     places: str = ""
-    strength: float = 1.0
+    strength: float | None = None
     start: str = ""
     sha256: str | None = None
 
@@ -47,14 +48,24 @@ class Given:
         file = next((spec[:end] for end in ends if files.there(spec[:end])), None)
         if file is None:
             raise UserError(f"--given {spec}: no such file: {spec[: ends[-1]]}; expected {FORM}")
-        found = re.fullmatch(r"(?::([^@~]*))?(?:@([^~]*))?(?:~(.*))?", spec[len(file) :])
+        found = re.fullmatch(r"(?::([^@~]+))?(?:@([^~]+))?(?:~(.+))?", spec[len(file) :])
         if found is None:
             raise UserError(f"--given {spec}: got {spec[len(file) :]!r} after the file; expected {FORM}")
         start, places, strength = found.groups()
         if start and strength is not None:
             raise UserError(f"--given {spec}: what is varied begins where the sample does; got :{start}")
-        share = 1.0 if strength is None else _strength(strength, spec)
-        return cls(file, places or "", share, start or "")
+        return cls(file, places or "", strength and _strength(strength, spec), start or "")
+
+    @staticmethod
+    def is_told(told: Any) -> bool:
+        """Whether JSON could come from ``describe``."""
+        text, number, none = str, float, type(None)
+        kinds = {"file": text, "places": text, "strength": (number, none), "start": text, "sha256": text}
+        return (
+            isinstance(told, dict)
+            and set(told) == set(kinds)
+            and all(isinstance(told[name], kind) for name, kind in kinds.items())
+        )
 
     def describe(self) -> dict[str, Any]:
         """For the provenance: the attributes by name."""
@@ -95,16 +106,18 @@ class Source:
 
     Attributes:
         given: with the hash of the file.
-        packed: the whole of it, by the modality of the samples; what is before its start is nothing.
+        packed: the whole of it, by the modality of the samples.
+        begins: how many places of the samples' time come before it.
     """
 
     given: Given
     packed: Tensor
+    begins: int = 0
 
     @property
     def varied(self) -> bool:
         """Whether what is not kept starts from the file too."""
-        return self.given.strength < 1
+        return self.given.strength is not None
 
     @property
     def keeps(self) -> bool:
@@ -113,29 +126,26 @@ class Source:
 
     def mask(self, modality: Modality, start: int = 0) -> Bool[Tensor, "1 *axes"]:
         """Where it is kept in a sample, or in the window of one that begins at a frame."""
-
-        def kept(places: str) -> Tensor:
-            if isinstance(modality, Moving):
-                return modality.kept_from(start, places, self.packed)
-            return modality.kept(places, self.packed)
-
-        return self._within(kept)
-
-    def inside(self, modality: Heard) -> Bool[Tensor, " s"]:
-        """Which samples of a sound are its."""
-        return self._within(lambda places: modality.inside(places, self.packed))
-
-    def _within(self, kept: Callable[[str], Tensor]) -> Tensor:
-        """What is kept of the file by its places and from its start on."""
-        mask = kept(self.given.places)
-        if self.given.start:
-            mask = mask & kept(f"{self.given.start}-")
+        if isinstance(modality, Moving):
+            mask = modality.kept_from(start, self.given.places, self.packed, self.begins)
+        else:
+            mask = modality.kept(self.given.places, self.packed, self.begins)
         return mask if self.keeps else torch.zeros_like(mask)
 
     def x0(self, modality: Modality, start: int = 0) -> Float[Tensor, "c *axes"]:
-        """What it says of a sample or such a window, before any whitening; beyond its end, padding."""
-        packed = self.packed[:, min(start, self.packed.shape[1] - 1) :] if start else self.packed
-        return modality.unpack(modality.window(packed, 0.0)[0])
+        """What it says of a sample or such a window, before any whitening; beside it, padding."""
+        return modality.unpack(modality.window(self.placed(modality, start), 0.0)[0])
+
+    def placed(self, modality: Modality, start: int = 0) -> Tensor:
+        """The file, packed, from where a sample or such a window begins; zeros before it."""
+        packed, ahead = self.packed, self.begins - start
+        if isinstance(modality, Moving):
+            if not modality.moves(packed):
+                return packed
+            ahead = min(ahead, modality.frames)
+        if ahead <= 0:
+            return packed[:, min(-ahead, packed.shape[1] - 1) :]
+        return torch.cat([packed.new_zeros(len(packed), ahead, *packed.shape[2:]), packed], 1)
 
 
 def opened(given: Given, modality: Modality) -> Source:
@@ -146,12 +156,10 @@ def opened(given: Given, modality: Modality) -> Source:
     """
     data, sha256 = file_bytes(given.file, "--given", given.sha256)
     packed = modality.pack(modality.read(data, given.file))
-    if given.start:
-        before = packed.new_zeros(len(packed), modality.begins(given.start), *packed.shape[2:])
-        packed = torch.cat([before, packed], 1)
+    begins = modality.begins(given.start) if given.start else 0
     if isinstance(modality, Moving):
-        packed = packed[:, : modality.frames]
-    return Source(replace(given, sha256=sha256), packed)
+        packed = packed[:, : modality.frames - begins]
+    return Source(replace(given, sha256=sha256), packed, begins)
 
 
 def _strength(text: str, spec: str) -> float:

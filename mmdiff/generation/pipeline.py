@@ -5,6 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class Pipeline:
         seed: int = 0,
         first: int = 0,
         size: str | None = None,
-        given: str | Sequence[str] = (),
+        given: str | PathLike[str] | Sequence[str | PathLike[str]] | None = None,
         progress: Callable[[int, int], None] | None = None,
         **conditions: str | None,
     ) -> Iterator[Generated]:
@@ -141,7 +142,8 @@ class Pipeline:
             whole(name, value, least)
         values = {name: str(value) for name, value in conditions.items() if value is not None}
         asks = [(text, values) for text in prompts]
-        sources = [Given.parse(spec) for spec in ([given] if isinstance(given, str) else given)]
+        files = [given] if isinstance(given, str | PathLike) else given or ()
+        sources = [Given.parse(str(spec)) for spec in files]
         indices = [range(first, first + n)] * len(asks)
         wishes = self._wishes(asks, indices, sampling, seed, size, sources)
         return self._draw(wishes, progress)
@@ -183,7 +185,7 @@ class Pipeline:
         """The requests for every ask, one for each of its indices."""
         modality = self.model.modality if size is None else self.model.modality.sized(size)
         windows = cut(modality, self.model, sampling.overlap, given)
-        program = self.model.program(sampling, min((one.strength for one in given), default=1.0))
+        program = self.model.program(sampling, next((s for one in given if (s := one.strength)), 1.0))
         shape, known, wishes = windows.each.shape, windows.known(0, self.model), list[Wish]()
         for (prompt, conditions), places in zip(asks, indices, strict=True):
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
@@ -346,7 +348,7 @@ def regenerate(provenance: Mapping[str, Any], run: str | Path | None = None) -> 
         provenances.sampling_of(provenance),
         provenance["seed"],
         provenance["size"],
-        Given.told(provenance.get("given", ())),
+        Given.told(provenance.get("given") or ()),
         provenance.get("files"),
     )
     return next(pipeline._draw(wishes))

@@ -63,8 +63,10 @@ class Windows:
             return None
         x0, start = torch.zeros(self.each.shape), self.starts[number]
         for source in self.sources:
-            theirs = source.x0(self.each, start)
-            x0 = theirs if source.varied else torch.where(source.mask(self.each, start), theirs, x0)
+            if source.varied:
+                x0 = source.x0(self.each, start)
+        for source in self.sources:
+            x0 = torch.where(source.mask(self.each, start), source.x0(self.each, start), x0)
         if before is not None:
             x0[:, : self.overlap] = self.each.unpack(before)
         x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
@@ -84,7 +86,9 @@ class Windows:
         each, kept = self.each, [source for source in self.sources if source.keeps]
         if not kept or not isinstance(each, Heard):
             return each.decode(x0)
-        return each.decode_beside(x0, [(source.inside(each), source.packed) for source in kept])
+        return each.decode_beside(
+            x0, [(each.inside(s.given.places, s.packed, s.begins), s.placed(self.each)) for s in kept]
+        )
 
     def refuse_idle(self) -> None:
         """Raises UserError if no place of a file is kept and nothing of it varied, or if all is kept."""
@@ -98,8 +102,9 @@ class Windows:
 
         for source in self.sources:
             if not source.varied and not any(mask.any() for mask in masks([source])):
-                file = source.given.file
-                raise UserError(f"--given {file}: nothing of it is kept; expected places that last longer")
+                given = source.given
+                what = f"nothing of it, from {given.start} on," if given.start else "nothing of it"
+                raise UserError(f"--given {given.file}: {what} is kept; expected places that last longer")
         if self.sources and all(mask.all() for mask in masks(self.sources)):
             files = ", ".join(source.given.file for source in self.sources)
             raise UserError(
@@ -131,12 +136,10 @@ def cut(whole: Modality, model: Model, overlap: int | None, given: Sequence[Give
         if not shared:
             raise UserError(f"size {whole.size}: expected 1 frame, because the run knows no clip of more")
         windows = Windows(whole, whole.sized(whole.size_with({"frames": trained.frames})), shared)
-    varied = [each for each in given if each.strength < 1]
+    varied = [one.file for one in given if one.strength is not None]
     if len(varied) > 1:
-        one, other = varied[0].file, varied[1].file
-        raise UserError(f"--given {other}: {one} is varied already; expected one such file")
-    kept = [each for each in given if each.strength == 1]
-    windows = replace(windows, sources=tuple(opened(each, whole) for each in varied + kept))
+        raise UserError(f"--given {varied[1]}: {varied[0]} is varied already; expected one such file")
+    windows = replace(windows, sources=tuple(opened(one, whole) for one in given))
     windows.refuse_idle()
     return windows
 

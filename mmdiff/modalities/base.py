@@ -87,18 +87,20 @@ class Modality(Protocol):
     def style(self, packed: Tensor) -> Tensor:
         """What a packed sample lends as a reference: `styles` numbers of about unit variance."""
 
-    def kept(self, places: str, packed: Tensor) -> Tensor:
+    def kept(self, places: str, packed: Tensor, begins: int = 0) -> Tensor:
         """Which positions of x0 are those of a packed sample, as booleans `[1 *axes]`.
 
         Args:
-            places: the parts of the sample that are kept; "" for all of it.
+            places: the parts of x0 that are kept; "" for all that the sample has.
+            packed: of any length.
+            begins: places of its time that come before it, as `begins` says.
 
         Raises:
             UserError: places that cannot be read; says how they are written.
         """
 
     def begins(self, start: str) -> int:
-        """How many places of a packed sample's time, its second axis, pass before a start as people write it.
+        """How many places of a packed sample's time, its second axis, come before a start that people write.
 
         Raises:
             UserError: a start that cannot be read or is behind the end; samples without time.
@@ -142,11 +144,11 @@ class Heard(Protocol):
     def slowed(self, packed: Tensor, old: int, new: int) -> Tensor:
         """A packed sound with ``new`` samples for every ``old``, lower by as much, cut to its length."""
 
-    def inside(self, places: str, packed: Tensor) -> Tensor:
-        """Which samples of a sound are those of a packed one, at places that `kept` knows, `[s]`."""
+    def inside(self, places: str, packed: Tensor, begins: int = 0) -> Tensor:
+        """As `kept`, of the samples themselves, `[s]`."""
 
     def decode_beside(self, x0: Tensor, kept: Sequence[tuple[Tensor, Tensor]]) -> Sample:
-        """As `decode`, with what is kept of packed sounds, each with where it is `inside`, as it was."""
+        """As `decode`, with what is kept of packed sounds as it was; each after where it is `inside`."""
 
     def envelope(self, window: Tensor) -> Tensor:
         """How loud a window is at each position, 0 to 1, `[1 *axes]`."""
@@ -166,7 +168,7 @@ class Moving(Protocol):
     def moves(self, packed: Tensor) -> bool:
         """Whether a packed sample moves; else a window shows one picture as often as it has frames."""
 
-    def kept_from(self, start: int, places: str, packed: Tensor) -> Tensor:
+    def kept_from(self, start: int, places: str, packed: Tensor, begins: int = 0) -> Tensor:
         """As `kept`, of the window that begins at a frame of a longer sample, of which all else is."""
 
 

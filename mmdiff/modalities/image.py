@@ -102,12 +102,16 @@ class Image:
         """How it looks, whatever it shows."""
         return looks.look(packed)
 
-    def kept(self, places: str, packed: UInt8[Tensor, "3 h w"]) -> Bool[Tensor, "1 h w"]:
+    def kept(
+        self, places: str, packed: UInt8[Tensor, "3 h w"], begins: int = 0
+    ) -> Bool[Tensor, "1 h w"]:
         """Which pixels are those of a picture: those in any of the boxes, or after a minus in none of them.
 
         Args:
             places: such as "16x32+0+0" (the left half of a picture of 32x32), "-8x8+12+12" (all but a square
                 in the middle), or several boxes with commas between; "" for all.
+            packed: the picture.
+            begins: nothing, for pictures have no time.
         """
         if not places:
             return torch.ones(1, self.height, self.width, dtype=torch.bool)

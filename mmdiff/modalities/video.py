@@ -190,24 +190,28 @@ class Video:
         """How its middle frame looks, or a picture, whatever it shows."""
         return looks.look(packed[:, packed.shape[1] // 2])
 
-    def kept(self, places: str, packed: UInt8[Tensor, "3 f h w"]) -> Bool[Tensor, "1 f2 h w"]:
+    def kept(
+        self, places: str, packed: UInt8[Tensor, "3 f h w"], begins: int = 0
+    ) -> Bool[Tensor, "1 f2 h w"]:
         """Which pixels of which frames are those of a clip; after a minus, all but the ones named.
 
         Args:
             places: frames counted from 0, such as "0", "0-3,15" or "12-", and boxes in all frames, such as
                 "16x32+0+0", with commas between; "" for all. Nothing behind the end of the clip is kept, but
                 a picture stands in whatever frames are named.
+            packed: the clip or picture.
+            begins: the frame that its first one is.
 
         Raises:
             UserError: places that cannot be read; says how they are written.
         """
-        return self.kept_from(0, places, packed)
+        return self.kept_from(0, places, packed, begins)
 
     def kept_from(
-        self, start: int, places: str, packed: UInt8[Tensor, "3 f h w"]
+        self, start: int, places: str, packed: UInt8[Tensor, "3 f h w"], begins: int = 0
     ) -> Bool[Tensor, "1 f2 h w"]:
         """`kept` of the window that begins at frame `start` of a longer clip, of which all else is."""
-        there = self._frame_mask(range(packed.shape[1]), start)
+        there = self._frame_mask(range(begins, begins + packed.shape[1]), start)
         if not places:
             return there
         if not self.moves(packed):

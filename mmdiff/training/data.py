@@ -20,11 +20,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mmdiff import counter
 from mmdiff.conditions import ALIGNED, Conditions, Value
-from mmdiff.data.buckets import nearest
 from mmdiff.data.detune import WHOLE, Detune
 from mmdiff.data.source import Source
 from mmdiff.modalities import Modality, Moving, heard, modalities_of
-from mmdiff.recipe import ConditionSpec, Recipe, pixels
+from mmdiff.recipe import ConditionSpec, Recipe
 from mmdiff.training.known import known
 from mmdiff.training.order import Buckets
 from mmdiff.training.signals import ignore_in_worker
@@ -88,11 +87,7 @@ class Positions(Dataset[Parts]):
     def __init__(self, source: Source, conditions: Conditions, recipe: Recipe) -> None:
         self.source, self.conditions, self.recipe = source, conditions, recipe
         self.modalities = modalities_of(recipe)
-        which = [0] * len(source)
-        if recipe.data.sizes:
-            sizes = [pixels(size) for size in recipe.data.every_size]
-            which = [nearest(sizes, source.columns(i), source.name(i)) for i in range(len(source))]
-        self.buckets = Buckets(which, recipe.training.batch_size)
+        self.buckets = Buckets(list(map(source.bucket, range(len(source)))), recipe.training.batch_size)
         spec = recipe.data.detune
         self.detune = None if spec is None else Detune.parse(spec)
         self.references = {

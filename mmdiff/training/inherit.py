@@ -66,7 +66,7 @@ def _meanings(recipe: Recipe, names: Collection[str]) -> dict[str, Any]:
     """What decides the meaning of weights beside their shape, by its key; ``names`` are of conditions."""
     found = {f"diffusion.{key}": getattr(recipe.diffusion, key) for key in ("target", "sigma_data")}
     for name in sorted(names):
-        for key in ("kind", "values", "low", "high"):
+        for key in ("kind", "encoder", "values", "low", "high"):
             found[f"conditions.{name}.{key}"] = getattr(recipe.conditions[name], key)
     return found
 

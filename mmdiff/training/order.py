@@ -1,27 +1,33 @@
 """Which sample a position reads: in every epoch each once, and where sizes differ one size a batch."""
 
+import math
 from collections.abc import Sequence
-from functools import lru_cache
 
 from mmdiff import counter
 
 
-@lru_cache(maxsize=16)
-def _order(seed: int, stream: str, epoch: int, size: int) -> list[int]:
-    return counter.permutation(seed, stream, epoch, size=size)
+class Shuffled:
+    """An endless order of ``size`` things: every epoch has each once, in an order of its own."""
 
+    def __init__(self, size: int, stream: str = "order") -> None:
+        self.size, self.stream = size, stream
+        self._epochs: dict[tuple[int, int], list[int]] = {}  # of two seeds and epochs at most
 
-def place(seed: int, position: int, size: int, stream: str = "order") -> int:
-    """Which of ``size`` samples a position reads: every epoch visits each once, in an order of its own."""
-    epoch, rank = divmod(position, size)
-    return _order(seed, stream, epoch, size)[rank]
+    def __call__(self, seed: int, position: int) -> int:
+        """Which one is at a position."""
+        epoch, rank = divmod(position, self.size)
+        if (seed, epoch) not in self._epochs:
+            self._epochs = dict(list(self._epochs.items())[-1:])
+            self._epochs[seed, epoch] = counter.permutation(seed, self.stream, epoch, size=self.size)
+        return self._epochs[seed, epoch][rank]
 
 
 class Buckets:
-    """An order in which every batch is of samples of one size, a bucket.
+    """An order in which every batch is of samples of one bucket, such as those of one size.
 
-    A round has as many batches of each bucket as its samples fill, at least one, and mixes them. Within a
-    bucket the order runs on from batch to batch, so that it reads each sample once before any a second time.
+    Batches of all buckets are mixed, each bucket having as many in a round as its share of the samples asks
+    for. From batch to batch a bucket goes on in an order of its own, so that it reads each sample once before
+    any a second time.
 
     Args:
         which: the bucket of each sample.
@@ -30,26 +36,38 @@ class Buckets:
 
     def __init__(self, which: Sequence[int], batch: int) -> None:
         self.which, self.batch = which, batch
-        self._samples: dict[int, list[int]] = {}
+        samples: dict[int, list[int]] = {}
         for index, bucket in enumerate(which):
-            self._samples.setdefault(bucket, []).append(index)
-        # The batches of a round: of which bucket each is, and its number among those
-        self._round = [
-            (bucket, number)
-            for bucket, samples in sorted(self._samples.items())
-            for number in range(self._batches(samples))
-        ]
+            samples.setdefault(bucket, []).append(index)
+        self._samples = samples
+        self._orders = {
+            bucket: Shuffled(len(some), f"order of {bucket}" if len(samples) > 1 else "order")
+            for bucket, some in samples.items()
+        }
+        # A round is as many epochs as give the smallest bucket four batches, which keeps the shares
+        epochs = math.ceil(4 * batch / min(map(len, samples.values())))
+        counts = {bucket: round(epochs * len(some) / batch) for bucket, some in sorted(samples.items())}
+        self._batches = [bucket for bucket, count in counts.items() for _ in range(count)]
+        self._counts, self._round = counts, Shuffled(len(self._batches), "buckets")
+        self._numbered: dict[tuple[int, int], list[int]] = {}
 
     def place(self, seed: int, position: int) -> int:
         """Which sample a position reads."""
         if len(self._samples) == 1:
-            return place(seed, position, len(self.which))
+            return self._orders[self.which[0]](seed, position)
         step, slot = divmod(position, self.batch)
-        bucket, number = self._round[place(seed, step, len(self._round), "buckets")]
-        samples = self._samples[bucket]
-        number += step // len(self._round) * self._batches(samples)
-        return samples[place(seed, number * self.batch + slot, len(samples), f"order of {bucket}")]
+        bucket = self._batches[self._round(seed, step)]
+        rank = self._number(seed, step) * self.batch + slot
+        return self._samples[bucket][self._orders[bucket](seed, rank)]
 
-    def _batches(self, samples: Sequence[int]) -> int:
-        """Of a bucket with these samples in a round."""
-        return max(1, round(len(samples) / self.batch))
+    def _number(self, seed: int, step: int) -> int:
+        """How many batches of its bucket came before a step."""
+        turn, rank = divmod(step, len(self._batches))
+        if (seed, turn) not in self._numbered:
+            seen, numbers = {bucket: turn * count for bucket, count in self._counts.items()}, list[int]()
+            for later in range(turn * len(self._batches), (turn + 1) * len(self._batches)):
+                bucket = self._batches[self._round(seed, later)]
+                numbers.append(seen[bucket])
+                seen[bucket] += 1
+            self._numbered = {(seed, turn): numbers}
+        return self._numbered[seed, turn][rank]

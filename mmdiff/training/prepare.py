@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from mmdiff import files
 from mmdiff.conditions import Conditions
 from mmdiff.data.audit import audit, refuse_if_too_bad
-from mmdiff.data.buckets import FACTS, Sized, nearest
+from mmdiff.data.buckets import FACTS, nearest
 from mmdiff.data.detune import Detune
 from mmdiff.data.holdout import HoldOut, Trained
 from mmdiff.data.library import Library
@@ -71,22 +71,19 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
     Raises:
         UserError: there is no data, or more than ``data.max_bad`` of it is broken.
     """
-    modality, *others = modalities = modalities_of(recipe)
+    modality, *others = modalities_of(recipe)
     if recipe.data.source in MADE:
         source: Source = made(recipe, recipe.training.seed)
         record: dict[str, Any] = {"source": recipe.data.source, "samples": len(source), "rejected": []}
         summary = [f"data: {len(source):,} {recipe.data.source} made by code, {modality.size}"]
     else:
         listing, record = _listing(recipe, modality, folder, progress)
+        which = _buckets(recipe, listing, record)
         room = recipe.data.cache_mb // max(recipe.data.workers, 1)
-        source = Library(listing, modality, room)
-        summary = [f"data: {recipe.data.path}: {len(source):,} samples, {modality.size}"]
-        if others:
-            sizes = [pixels(size) for size in recipe.data.every_size]
-            which = [nearest(sizes, entry.columns, entry.file_name) for entry in listing.entries]
-            source = Sized([Library(listing, each, room // len(modalities)) for each in modalities], which)
-            counts = (f"{each.size}: {which.count(bucket):,}" for bucket, each in enumerate(modalities))
-            summary = [f"data: {recipe.data.path}: {len(source):,} samples, {', '.join(counts)}"]
+        source = Library(listing, modality, room, others, which)
+        counts = [f"{each.size}: {which.count(place):,}" for place, each in enumerate([modality, *others])]
+        sizes = ", ".join(counts) if others else modality.size
+        summary = [f"data: {recipe.data.path}: {len(source):,} samples, {sizes}"]
         rejected = record["rejected"]
         if rejected:
             first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"
@@ -215,6 +212,15 @@ def _listing(
         "rejected": [dataclasses.asdict(rejection) for rejection in found.rejected],
         "facts": facts,
     }
+
+
+def _buckets(recipe: Recipe, listing: Listing, record: Mapping[str, Any]) -> list[int]:
+    """Which of the recipe's sizes each file is nearest to, by what the audit measured."""
+    sizes = list(map(pixels, recipe.data.every_size))
+    if len(sizes) == 1:
+        return [0] * len(listing.entries)
+    shapes = [record["facts"][entry.file_name] for entry in listing.entries]
+    return [nearest(sizes, shape["width"], shape["height"]) for shape in shapes]
 
 
 def _known(folder: Path) -> dict[str, Any] | None:

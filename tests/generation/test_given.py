@@ -82,6 +82,9 @@ def test_a_variation_keeps_more_the_weaker_it_is(pipeline, photo):
     assert changes[0] < changes[2] / 2
     (made,) = pipeline.sample("dog", given=f"{photo}~0.5", steps=16)
     assert made.provenance["calls"] == 8
+    (made,) = pipeline.sample("dog", given=f"{photo}~1", steps=16)
+    assert made.provenance["calls"] == 16
+    assert not (made.sample.value == before).all(-1).any()
 
 
 def test_a_varied_part_beside_a_kept_one(pipeline, photo):
@@ -121,6 +124,8 @@ def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, ph
         regenerate(provenance, run)
     with pytest.raises(UserError, match="'given' is"):
         regenerate(provenance | {"given": [{"file": "x"}]}, run)
+    with pytest.raises(UserError, match="'given' is"):
+        regenerate(provenance | {"given": [provenance["given"][0] | {"strength": "much"}]}, run)
 
 
 @pytest.mark.parametrize(
@@ -135,6 +140,8 @@ def test_it_is_made_again_from_the_same_file_and_from_no_other(pipeline, run, ph
         ("none.png", "no such file: none.png; expected FILE[:START][@PLACES][~STRENGTH]"),
         ("none.png@1x1+0+0", "no such file: none.png"),
         ("{photo}:3", "start '3': got it for a picture"),
+        ("{photo}~", "got '~' after the file; expected FILE[:START]"),
+        ("{photo}@", "got '@' after the file"),
         ("{photo}:3~0.5", "what is varied begins where the sample does; got :3"),
         ("{photo}~0.5 {photo}~0.4", "is varied already; expected one such file"),
         ("{photo}@8x16+0+0 {photo}@4x4+16+0", "nothing of it is kept"),
@@ -151,6 +158,7 @@ def test_specs_are_read_from_the_right(photo):
     assert Given.parse(str(photo)) == Given(str(photo))
     assert Given.parse(f"{photo}~0.25") == Given(str(photo), "", 0.25)
     assert Given.parse(f"{photo}@1x1+0+0~0.25") == Given(str(photo), "1x1+0+0", 0.25)
+    assert Given.parse(f"{photo}~1") == Given(str(photo), "", 1.0)
     assert Given.parse(f"{photo}:1.5") == Given(str(photo), start="1.5")
     assert Given.parse(f"{photo}:8@9-") == Given(str(photo), "9-", start="8")
 

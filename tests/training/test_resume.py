@@ -108,6 +108,19 @@ def test_interval_means_precision_and_optimiser_resume_too(
     assert_same_end(reference(recipe, *settings), tmp_path / "run")
 
 
+@pytest.mark.parametrize("held", [[], ["data.hold_out=text/4"]])
+def test_batches_of_several_sizes_resume_too(recipe, shapes, signal_after, tmp_path, held):
+    settings = [f"data.path={shapes}", "data.sizes=[16x8, 8x16]", "data.alternative_share=0", *held]
+    asked = recipe(*settings).override(["conditions={text: {kind: text}}"])
+    train(asked, run=tmp_path / "whole", quiet=True)
+    signal_after(3)
+    with pytest.raises(SystemExit):
+        train(asked, run=tmp_path / "run", quiet=True)
+    signal_after(0)
+    train(asked, run=tmp_path / "run", quiet=True)
+    assert_same_end(tmp_path / "whole", tmp_path / "run")
+
+
 def test_logged_loss_is_the_mean_over_the_interval(recipe, reference):
     each = [row[2] for row in losses(reference(recipe))]
     means = [(row[0], row[2]) for row in losses(reference(recipe, "training.log_every=3"))]

@@ -24,7 +24,7 @@ from mmdiff.modalities.audio import ear, timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
 from mmdiff.modalities.audio.picture import spectrogram
-from mmdiff.modalities.audio.spectra import Representation, representation
+from mmdiff.modalities.audio.spectra import Beside, Representation, representation
 from mmdiff.modalities.sample import Sample
 from mmdiff.naming import suggestion
 from mmdiff.recipe import Recipe
@@ -162,28 +162,24 @@ class Audio:
         frames = torch.arange(self.shape[1]) < self.coder.frames(packed.shape[-1])
         return F.pad(packed, (0, -spare)), None if bool(frames.all()) else frames[None].float()
 
-    def kept(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, "1 l"]:
+    def kept(self, places: str, packed: Float[Tensor, "c s"], begins: int = 0) -> Bool[Tensor, "1 l"]:
         """Which frames hold nothing but what is kept of a sound.
 
         Args:
             places: seconds from and to, such as "0-0.5", "0.5-" or "0-0.3,0.7-1"; "" for all of the sound.
+            packed: the sound.
+            begins: samples that come before it.
         """
-        before, after = self.coder.reach
-        lost = F.pad(
-            ~self.inside(places, packed), (before, self.shape[1] * self.coder.hop + after - self.samples)
-        )
-        counts = F.pad(lost.cumsum(0), (1, 0))
-        starts = torch.arange(self.shape[1]) * self.coder.hop
-        return (counts[starts + before + after] == counts[starts])[None]
+        return self._frames(self.inside(places, packed, begins))[None]
 
-    def inside(self, places: str, packed: Float[Tensor, "c s"]) -> Bool[Tensor, " s2"]:
+    def inside(self, places: str, packed: Float[Tensor, "c s"], begins: int = 0) -> Bool[Tensor, " s2"]:
         """Which samples of a window from the start are those of a sound, at places that `kept` knows."""
-        samples = min(packed.shape[-1], self.samples)
         inside = torch.zeros(self.samples, dtype=torch.bool)
         for start, end in _ranges(places or "0-"):
-            first, last = (round(min(at * self.sample_rate, samples)) for at in (start, end))
+            first, last = (round(min(at * self.sample_rate, self.samples)) for at in (start, end))
             inside[first:last] = True
-        return inside
+        there = torch.arange(self.samples)
+        return inside & (there >= begins) & (there < begins + packed.shape[-1])
 
     def begins(self, start: str) -> int:
         """How many samples pass in so many seconds, less than a window has."""
@@ -236,19 +232,46 @@ class Audio:
 
         Each fades over to what was made, as far into it as made frames reach: a shorter fade is heard more
         often as a seam.
+
+        Args:
+            x0: without whitening.
+            kept: where each sound is kept, and that sound from the start of the window on.
         """
-        wave, fade = self._wave(x0), self.coder.reach[1]
+        fade, sounds = self.coder.reach[1], list[tuple[Tensor, Tensor]]()
+        whole, known = torch.zeros(self.channels, self.samples), torch.zeros(self.shape[1], dtype=torch.bool)
         for inside, packed in kept:
+            sound = F.pad(packed, (0, self.samples))[:, : self.samples]
+            whole, known = torch.where(inside, sound, whole), known | self._frames(inside)
+            sounds.append((inside, sound))
+        wave = self._wave(x0, whole, known)
+        for inside, sound in sounds:
             at = torch.arange(self.samples)
             before = torch.where(inside, -fade, at).cummax(0).values  # the nearest places that are not its
             after = torch.where(inside, self.samples + fade, at).flip(0).cummin(0).values.flip(0)
             share = (torch.minimum(at - before, after - at) / fade).clamp(max=1)
-            wave = torch.lerp(wave, F.pad(packed, (0, self.samples))[:, : self.samples], share)
+            wave = torch.lerp(wave, sound, share)
         return self._made(wave)
 
-    def _wave(self, x0: Float[Tensor, "k l"]) -> Float[Tensor, "c s"]:
+    def _frames(self, inside: Bool[Tensor, " s"]) -> Bool[Tensor, " l"]:
+        """Which frames depend on samples inside alone."""
+        before, after = self.coder.reach
+        lost = F.pad(~inside, (before, self.shape[1] * self.coder.hop + after - self.samples))
+        counts = F.pad(lost.cumsum(0), (1, 0))
+        starts = torch.arange(self.shape[1]) * self.coder.hop
+        return counts[starts + before + after] == counts[starts]
+
+    def _wave(
+        self,
+        x0: Float[Tensor, "k l"],
+        whole: Float[Tensor, "c s"] | None = None,
+        known: Bool[Tensor, " l"] | None = None,
+    ) -> Float[Tensor, "c s"]:
+        """The wave of coefficients, beside that of the frames that are known if there are any."""
         x0 = x0.detach().float().cpu()
-        wave = self.coder.decode(x0, self.samples)
+        if whole is None or known is None or not isinstance(self.coder, Beside):
+            wave = self.coder.decode(x0, self.samples)
+        else:
+            wave = self.coder.decode_beside(x0, whole, known)
         if not bool(x0.isfinite().all() and wave.isfinite().all()):
             raise ValueError("x0 holds numbers that are not finite, expected the coefficients of a sound")
         return wave

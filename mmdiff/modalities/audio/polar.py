@@ -6,12 +6,13 @@ a few channels of constant value (Engel et al., 2019, "GANSynth", arXiv:1902.087
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from mmdiff.errors import UserError
@@ -81,6 +82,27 @@ class Polar:
         return rows.reshape(*wave.shape[:-2], wave.shape[-2] * rows.shape[1], rows.shape[-1])
 
     def decode(self, coefficients: Float[Tensor, "*b k l"], samples: int) -> Float[Tensor, "*b c s"]:
+        return self._decode(coefficients, samples, lambda angle: angle)
+
+    def decode_beside(
+        self, coefficients: Float[Tensor, "k l"], wave: Float[Tensor, "c s"], known: Bool[Tensor, " l"]
+    ) -> Float[Tensor, "c s"]:
+        """`decode` with the phases that a wave has in the frames that are known of it.
+
+        Frequencies say how a phase goes on, and after made frames it is another than before. So made phases
+        are turned to lead from those that are known before them to those after, in equal steps.
+        """
+
+        def led(angle: Float[Tensor, "c bins l"]) -> Float[Tensor, "c bins l"]:
+            padded = F.pad(wave, (0, -wave.shape[-1] % self.hop)).to(angle)
+            return angle + _led(self._spectrum(padded).angle() - angle, known)
+
+        return self._decode(coefficients, wave.shape[-1], led if bool(known.any()) else lambda angle: angle)
+
+    def _decode(
+        self, coefficients: Float[Tensor, "*b k l"], samples: int, turned: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "*b c s"]:
+        """`decode` with the phases of frames, `[rows bins l]`, `turned` before they are made consistent."""
         rows = coefficients.reshape(-1, self.size + 2, coefficients.shape[-1]).double()
         logs, faded = rows.split(self.size // 2 + 1, 1)
         loud = logs.exp().clamp(_FAINT, _LOUDEST + _FAINT)
@@ -88,7 +110,7 @@ class Polar:
         turns = faded * loud / (loud - _FAINT).clamp_min(_FAINT * 1e-6)
         back = self._backwards(rows).angle()
         angle = (math.pi * turns.clamp(-1, 1) - back).cumsum(-1) + back  # the first frame has come from none
-        spectrum = torch.polar(magnitude, angle)
+        spectrum = torch.polar(magnitude, turned(angle))
         for _ in range(self.rounds):
             spectrum = torch.polar(magnitude, self._spectrum(self._wave(spectrum)).angle())
         waves = self._wave(spectrum).to(coefficients.dtype)
@@ -113,3 +135,13 @@ class Polar:
     def _wave(self, spectrum: Complex[Tensor, "rows bins l"]) -> Float[Tensor, "rows s"]:
         window = torch.hann_window(self.size).to(spectrum.real)
         return torch.istft(spectrum, self.size, self.hop, window=window)
+
+
+def _led(error: Float[Tensor, "rows bins l"], known: Bool[Tensor, " l"]) -> Float[Tensor, "rows bins l"]:
+    """Angles known in some frames, which between two of these go the short way from one to the other."""
+    at, end = torch.arange(len(known), device=known.device), len(known)
+    before = torch.where(known, at, -1).cummax(0).values
+    after = torch.where(known, at, end).flip(0).cummin(0).values.flip(0)
+    first, last = torch.where(before < 0, after, before), torch.where(after == end, before, after)
+    way = torch.remainder(error[..., last] - error[..., first] + math.pi, 2 * math.pi) - math.pi
+    return error[..., first] + way * ((at - first) / (last - first).clamp_min(1))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmdiff.errors import UserError
@@ -63,6 +63,16 @@ class Representation(Protocol):
 
     def decode(self, coefficients: Float[Tensor, "*b k l"], samples: int) -> Float[Tensor, "*b c s"]:
         """The wave of so many samples; zeros where the coefficients end before it does."""
+
+
+@runtime_checkable
+class Beside(Protocol):
+    """What a representation offers beside the rest if frames do not say how they go on from others."""
+
+    def decode_beside(
+        self, coefficients: Float[Tensor, "k l"], wave: Float[Tensor, "c s"], known: Bool[Tensor, " l"]
+    ) -> Float[Tensor, "c s"]:
+        """`decode` to the length of a wave, going on from it where the frames that are known of it end."""
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,22 @@ def test_polar_brings_tones_back_and_stands_still_on_them():
         assert logs[best, 30] == pytest.approx(math.log(0.3), abs=0.1)
 
 
+def test_polar_goes_on_from_what_is_known_and_leads_to_what_is_known_behind_a_gap():
+    """Law: what is made up in a gap shifts no phase behind it, and is in phase at both of its ends."""
+    part, at = representation("polar(rounds=0)", RATE), torch.arange(RATE, dtype=torch.float64) / RATE
+    wave = sum(0.2 * (2 * math.pi * hz * at + hz).sin() for hz in (443.21, 1250.0))[None]
+    known = torch.ones(part.frames(RATE), dtype=torch.bool)
+    known[20:40] = False
+    made = part.encode(wave)
+    made[part.size // 2 + 1 :, 20:40] += 0.07  # what is made is out of tune
+    outside = (at * RATE < 18 * part.hop) | (at * RATE > 42 * part.hop)
+    beside, alone = part.decode_beside(made, wave, known), part.decode(made, RATE)
+    assert snr(wave[:, outside], beside[:, outside]) > 40
+    assert snr(wave[:, outside], alone[:, outside]) < 10
+    assert (beside - wave).abs().max() < 0.75 * wave.abs().max()
+    assert torch.equal(part.decode_beside(made, wave, torch.zeros_like(known)), alone)
+
+
 def test_polar_frames_that_contradict_each_other_still_give_a_wave():
     part = representation("polar", RATE)
     wave = part.decode(torch.randn(2, part.channels(2), 40) - 3, 9000)
