@@ -30,4 +30,5 @@ class Style(Conditioner):
         return value.float()
 
     def forward(self, ids: Float[Tensor, "b features"], present: Bool[Tensor, " b"]) -> Part:
-        return Part(either(present, self.leave(F.silu(self.enter(ids))), self.null))
+        vector = F.layer_norm(self.leave(F.silu(self.enter(ids))), self.null.shape)  # as large as a label's
+        return Part(either(present, vector, self.null))
