@@ -196,16 +196,7 @@ class Recipe:
         if self.diffusion.shared_noise and self.modality != "video":
             got = f"got {self.diffusion.shared_noise}, expected 0"
             raise UserError(f"diffusion.shared_noise: {got}: {self.modality} has no frames to share it")
-        if self.data.sizes and (self.modality == "audio" or self.data.source != "folder"):
-            what = self.modality if self.modality == "audio" else self.data.source
-            got = f"got {list(self.data.sizes)}, expected none"
-            raise UserError(f"data.sizes: {got}: only files of pictures and clips have shapes, not {what}")
-        if len(set(self.data.every_size)) < len(self.data.every_size):
-            got = f"got {list(self.data.sizes)} beside {self.data.size}"
-            raise UserError(f"data.sizes: {got}, expected each size once")
-        if self.data.detune and self.modality != "audio":
-            got = f"got {self.data.detune!r}, expected nothing"
-            raise UserError(f"data.detune: {got}: only sounds have a pitch")
+        _check_data(self.data, self.modality)
         if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
             raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
         for name in self.sampling.conditions:
@@ -241,6 +232,20 @@ class Recipe:
             schema.graft(root, key.strip(), value)
         recipe: Recipe = schema.convert(root, Recipe)
         return recipe
+
+
+def _check_data(data: Data, modality: str) -> None:
+    """Raises UserError if a key of the data is of no use to the modality or to what code makes."""
+    if data.sizes and (modality == "audio" or data.source != "folder"):
+        what = modality if modality == "audio" else data.source
+        got = f"got {list(data.sizes)}, expected none"
+        raise UserError(f"data.sizes: {got}: only files of pictures and clips have shapes, not {what}")
+    if len(set(data.every_size)) < len(data.every_size):
+        got = f"got {list(data.sizes)} beside {data.size}"
+        raise UserError(f"data.sizes: {got}, expected each size once")
+    if data.detune and modality != "audio":
+        got = f"got {data.detune!r}, expected nothing"
+        raise UserError(f"data.detune: {got}: only sounds have a pitch")
 
 
 def _check(name: str, spec: ConditionSpec) -> None:

@@ -60,6 +60,8 @@ def contents(draw):
         content["diffusion"]["shared_noise"] = 0.0
     if content["modality"] != "audio":
         content["data"]["detune"] = None
+    sizes = dict.fromkeys(content["data"]["sizes"])
+    content["data"]["sizes"] = [size for size in sizes if size != content["data"]["size"]]
     if content["modality"] == "audio" or content["data"]["source"] != "folder":
         content["data"]["sizes"] = []
     sampling = content["sampling"]

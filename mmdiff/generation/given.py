@@ -54,13 +54,19 @@ class Given:
         start, places, strength = found.groups()
         if start and strength is not None:
             raise UserError(f"--given {spec}: what is varied begins where the sample does; got :{start}")
-        return cls(file, places or "", strength and _strength(strength, spec), start or "")
+        return cls(file, places or "", None if strength is None else _strength(strength, spec), start or "")
 
     @staticmethod
     def is_told(told: Any) -> bool:
         """Whether JSON could come from ``describe``."""
         text, number, none = str, float, type(None)
-        kinds = {"file": text, "places": text, "strength": (number, none), "start": text, "sha256": text}
+        kinds: dict[str, Any] = {
+            "file": text,
+            "places": text,
+            "strength": (number, none),
+            "start": text,
+            "sha256": text,
+        }
         return (
             isinstance(told, dict)
             and set(told) == set(kinds)

@@ -102,9 +102,7 @@ class Image:
         """How it looks, whatever it shows."""
         return looks.look(packed)
 
-    def kept(
-        self, places: str, packed: UInt8[Tensor, "3 h w"], begins: int = 0
-    ) -> Bool[Tensor, "1 h w"]:
+    def kept(self, places: str, packed: UInt8[Tensor, "3 h w"], begins: int = 0) -> Bool[Tensor, "1 h w"]:
         """Which pixels are those of a picture: those in any of the boxes, or after a minus in none of them.
 
         Args:

@@ -112,3 +112,15 @@ def test_without_conditions_there_is_still_a_condition() -> None:
     out = encode(Conditions({}, width=8), {}, {})
     assert out.vector.shape == (2, 8)
     assert out.tokens.shape == (2, 0, 8)
+
+
+def test_what_a_reference_lends_weighs_as_much_as_a_label() -> None:
+    """Else it is not heard beside one: a quarter as long, it gave the timbre to 10 % of notes."""
+    torch.manual_seed(0)
+    specs = {"like": ConditionSpec(kind="style"), "style": ConditionSpec(kind="label", values=("a", "b"))}
+    made = Conditions(specs, width=256, styles=60)
+    measured = 0.3 * torch.randn(8, 60)
+    present = torch.ones(8, dtype=torch.bool)
+    lent = made.parts["like"](measured, present).vector.norm(dim=1).mean()
+    named = made.parts["style"](torch.tensor([0, 1]), present[:2]).vector.norm(dim=1).mean()
+    assert float(lent.detach() / named.detach()) == pytest.approx(1, abs=0.1)

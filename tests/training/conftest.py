@@ -48,11 +48,12 @@ def pictures(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory) -> Path:
-    """Nine pictures, by turns as wide as high, twice as wide, and half as wide."""
+    """Nine captioned pictures, by turns as wide as high, twice as wide, and half as wide."""
     folder, rng = tmp_path_factory.mktemp("shapes"), np.random.default_rng(0)
     for i in range(9):
         height, width = ((10, 10), (8, 16), (20, 10))[i % 3]
         Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+        (folder / f"{i}.txt").write_text(f"thing {i}")
     return folder
 
 

@@ -209,7 +209,7 @@ def test_polar_brings_tones_back_and_stands_still_on_them():
 
 
 def test_polar_goes_on_from_what_is_known_and_leads_to_what_is_known_behind_a_gap():
-    """Law: what is made in a gap shifts no phase behind it; out of tune by less than half a turn it is tuned."""
+    """Law: what fills a gap shifts no phase behind it; less than half a turn too much is undone."""
     part, at = representation("polar(rounds=0)", RATE), torch.arange(RATE, dtype=torch.float64) / RATE
     wave = sum(0.2 * (2 * math.pi * hz * at + hz).sin() for hz in (443.21, 1250.0))[None]
     known = torch.ones(part.frames(RATE), dtype=torch.bool)
