@@ -23,7 +23,7 @@ from mmdiff.data.scan import Listing, scan
 from mmdiff.data.source import Source
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model
-from mmdiff.modalities import Modality, heard, modalities_of
+from mmdiff.modalities import Heard, Modality, heard, modalities_of
 from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe, pixels
 from mmdiff.run import Run
@@ -84,6 +84,10 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         counts = [f"{each.size}: {which.count(place):,}" for place, each in enumerate([modality, *others])]
         sizes = ", ".join(counts) if others else modality.size
         summary = [f"data: {recipe.data.path}: {len(source):,} samples, {sizes}"]
+        if isinstance(modality, Heard) and not modality.lossless:
+            summary.append(
+                f"      {recipe.data.representation} is lossy: nothing finer than it can be learned"
+            )
         rejected = record["rejected"]
         if rejected:
             first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"

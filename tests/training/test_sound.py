@@ -62,6 +62,20 @@ def recipe(sounds) -> Callable[..., Recipe]:
     return make
 
 
+@pytest.mark.parametrize(
+    ("spec", "lossy"),
+    [
+        ("mdct(bins=16)", False),
+        ("wave(patch=4)", False),
+        ("mel(bands=8, size=64, hop=16)", True),
+        ("polar", True),
+    ],
+)
+def test_what_is_lossy_says_so_when_training_begins(recipe, tmp_path, spec, lossy):
+    prepared = prepare(recipe(f"data.representation={spec}"), tmp_path)
+    assert any(f"{spec} is lossy" in line for line in prepared.summary) == lossy
+
+
 @pytest.fixture
 def made(recipe, tmp_path) -> tuple[DiffusionModule, Positions]:
     prepared = prepare(recipe(), tmp_path)

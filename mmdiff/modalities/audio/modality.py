@@ -204,6 +204,11 @@ class Audio:
         return (1 + 10 * mean.clamp_min(1e-6).log10() / 60).clamp(0, 1)[None]
 
     @property
+    def lossless(self) -> bool:
+        """Whether the representation gives every sample back."""
+        return self.coder.lossless
+
+    @property
     def gains(self) -> Float[Tensor, " k"]:
         """How strongly each channel counts when it is whitened: as finely as people hear there."""
         hertz, each = self.coder.hertz, self.coder.channels(1)
