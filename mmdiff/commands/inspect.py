@@ -9,6 +9,8 @@ from mmdiff.commands.verb import Verb
 from mmdiff.errors import UserError
 from mmdiff.run import Checkpoint, Run
 
+FRAMES = "[0-9]*.png"  # of a clip that is a folder
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -20,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     path: Path = args.path
     if (path / "manifest.json").exists():
         found = checkpoint_facts(Checkpoint(path))
-    elif path.is_dir():
+    elif path.is_dir() and not any(path.glob(FRAMES)):
         found = run_facts(Run(path))
     else:
         found = provenance(path)
@@ -32,13 +34,17 @@ def provenance(path: Path) -> dict[str, Any]:
     """What a sample's file says about its making.
 
     Raises:
-        UserError: no such file, or it holds no provenance.
+        UserError: no such file or folder of frames, or it holds no provenance.
     """
     from mmdiff.modalities import MODALITIES
 
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file or folder")
-    readers = [modality for modality in MODALITIES.values() if path.suffix.lower() in modality.suffixes]
+    readers = [
+        modality
+        for modality in MODALITIES.values()
+        if (path.suffix.lower() in modality.suffixes if path.is_file() else "frames" in modality.formats)
+    ]
     if not readers:
         known = ", ".join(
             sorted({suffix for modality in MODALITIES.values() for suffix in modality.suffixes})

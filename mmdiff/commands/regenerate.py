@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmdiff.commands.inspect import provenance
 from mmdiff.commands.verb import Verb
@@ -14,25 +15,36 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
     from mmdiff.generation.pipeline import regenerate
 
     path: Path = args.file
     told = provenance(path)
     again = regenerate(told, args.run)
-    before, after = path.read_bytes(), again.modality.to_bytes(again.sample, path.suffix, told)
+    with TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        again.modality.write(again.sample, made, told)
+        before, after = ([file.read_bytes() for file in parts(each)] for each in (path, made))
     if args.out:
         again.save(args.out)
     if before == after:
         print(f"identical: {path} was made again, byte for byte")
         return 0
     # Another program may have rewritten the file around the same samples.
-    old, new = (again.modality.read(data, path.name).value for data in (before, after))
+    read = again.modality.read
+    old, new = (torch.cat([read(data, path.name).value for data in each]) for each in (before, after))
     if old.shape == new.shape and bool((old == new).all()):
         print(f"identical: {path} was made again, every value of it; only the file around them differs")
         return 0
     changed = f"{(old != new).float().mean():.1%} of its values" if old.shape == new.shape else "its size"
     print(f"not identical: {path} differs from the new sample in {changed}")
     return 1
+
+
+def parts(sample: Path) -> list[Path]:
+    """The file of a sample, or those of a folder of frames."""
+    return sorted(sample.iterdir()) if sample.is_dir() else [sample]
 
 
 VERB = Verb(

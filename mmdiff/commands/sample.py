@@ -71,9 +71,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--weights", choices=["ema", "live"], default="ema", metavar="WHICH", help="ema (default) or live")
     add(
         "--format",
-        choices=["png", "jpg", "webp", "wav", "flac", "ogg", "mp3", "mp4", "webm", "gif"],
+        choices=["png", "jpg", "webp", "wav", "flac", "ogg", "mp3", "mp4", "webm", "gif", "frames"],
         metavar="TYPE",
-        help="png (default), jpg, webp; wav (default), flac, ogg, mp3; mp4 (default), webm, gif",
+        help="png (default), jpg, webp; wav (default), flac, ogg, mp3; mp4 (default), webm, gif, frames",
     )
     add(
         "--sheet",
@@ -133,12 +133,14 @@ def extent(args: argparse.Namespace, modality: "Modality") -> str | None:
 
 
 def suffix(kind: str | None, modality: "Modality") -> str:
-    """The extension of the files, with the dot."""
+    """The extension of the files, with the dot; none for a folder of frames."""
     if kind is not None and kind not in modality.formats:
         raise UserError(
             f"--format {kind}: this run makes {modality.noun}; expected {', '.join(modality.formats)}"
         )
-    return modality.suffix if kind is None else f".{kind}"
+    if kind is None or kind == "frames":
+        return modality.suffix if kind is None else ""
+    return f".{kind}"
 
 
 def conditions(given: Sequence[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Modality(Protocol):
         plays: what of HTML plays its files, audio or video; "" for what is only looked at.
         suffix: of the files that are written when nothing else is asked for.
         suffixes: of the files that can be read, lower case with the dot.
-        formats: kinds of files that can be written, without the dot.
+        formats: kinds of files that can be written, without the dot; frames is a folder of numbered pictures.
         whitens: whether x0 is whitened channel by channel by what a run measures on its data.
         measures: the names of its facts, which conditions can be where no metadata says them.
         styles: how many numbers `style` measures.

@@ -57,7 +57,7 @@ class Video:
     plays: ClassVar[str] = "video"
     suffix: ClassVar[str] = ".mp4"
     suffixes: ClassVar[frozenset[str]] = FILMS | PICTURES | {".apng"}
-    formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif")
+    formats: ClassVar[tuple[str, ...]] = ("mp4", "webm", "gif", "frames")
     whitens: ClassVar[bool] = False
     measures: ClassVar[frozenset[str]] = frozenset({"width", "height", "frames", "fps", "seconds", "motion"})
     styles: ClassVar[int] = looks.FEATURES

@@ -161,7 +161,7 @@ KINDS = {
                 "--seconds: got 1 beside --frames 3, expected one of the two",
             ),
             ("--fps 2000", "expected a plain rate, 1000 at most"),
-            ("--format png", "--format png: this run makes clips; expected mp4, webm, gif"),
+            ("--format png", "--format png: this run makes clips; expected mp4, webm, gif, frames"),
         ),
         facts="width 8, height 8, frames 4, fps 8, seconds 0.5, motion 0.0",
     ),

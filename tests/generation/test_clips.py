@@ -3,11 +3,13 @@
 import dataclasses
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image as Pillow
 
+from mmdiff import cli
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.errors import UserError
 from mmdiff.evaluation.evaluate import draw
@@ -136,6 +138,22 @@ def test_a_clip_does_not_depend_on_its_neighbours_and_is_made_again(pipeline, fi
     assert again.modality.to_bytes(again.sample, ".mp4", again.provenance) == alone.modality.to_bytes(
         alone.sample, ".mp4", alone.provenance
     )
+
+
+def test_a_folder_of_frames_is_made_again(pipeline, tmp_path, capsys):
+    words = ["--steps", "2", "--format", "frames", "--out", str(tmp_path / "out")]
+    assert cli.main(["sample", str(pipeline.origin.run), *words]) == 0
+    folder, again = Path(capsys.readouterr().out.strip()), tmp_path / "again"
+    assert [path.name for path in sorted(folder.iterdir())] == [f"{k:05}.png" for k in range(4)]
+    assert cli.main(["inspect", str(folder)]) == 0
+    assert json.loads(capsys.readouterr().out)["steps"] == 2
+    assert cli.main(["regenerate", str(folder), "--out", str(again)]) == 0
+    assert "byte for byte" in capsys.readouterr().out
+    one, two = ([path.read_bytes() for path in sorted(each.iterdir())] for each in (folder, again))
+    assert one == two
+    Pillow.new("RGB", (16, 12)).save(folder / "00001.png")
+    assert cli.main(["regenerate", str(folder)]) == 1
+    assert "not identical" in capsys.readouterr().out
 
 
 def test_any_size_length_and_rate(pipeline):
