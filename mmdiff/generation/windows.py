@@ -70,7 +70,7 @@ class Windows:
         if before is not None:
             x0[:, : self.overlap] = self.each.unpack(before)
         x0 = model.whiten(x0.to(next(model.parameters()).device)).cpu()
-        return Known(x0, self._mask(number), any(source.varied for source in self.sources))
+        return Known(x0, self._mask(number), any((s.given.strength or 1) < 1 for s in self.sources))
 
     def _mask(self, number: int) -> Bool[Tensor, "1 *axes"]:
         """What is known of a window, by a file or because the window before has made it."""

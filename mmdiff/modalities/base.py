@@ -138,6 +138,10 @@ class Heard(Protocol):
     """What a modality offers beside the rest if its samples are sounds: they lend their loudness."""
 
     @property
+    def samples(self) -> int:
+        """Of a window, in each channel."""
+
+    @property
     def lossless(self) -> bool:
         """Whether sounds come back from x0 as they were, to at least 120 dB."""
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from mmdiff.conditions.encoded import FINGERPRINT
 from mmdiff.errors import UserError
 from mmdiff.generation.model import Model, beside_of
 from mmdiff.recipe import Recipe
@@ -47,6 +48,10 @@ def inherit(model: Model, recipe: Recipe) -> str:
     shared = {
         name: _fitted(name, theirs[name], own[name], seen, origin) for name in own.keys() & theirs.keys()
     }
+    for name in shared:
+        if name.endswith(f".{FINGERPRINT}") and not torch.equal(shared[name], own[name]):
+            said = name.removeprefix("conditions.parts.").removesuffix(f".{FINGERPRINT}")
+            raise UserError(f"init: conditions.{said}.encoder: {origin} was trained with other files of it")
     with torch.no_grad():
         for name, value in shared.items():
             own[name].copy_(value)

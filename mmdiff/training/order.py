@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 from mmdiff import counter
 
+_ROUND = 2**16  # batches of a round, about
+
 
 class Shuffled:
     """An endless order of ``size`` things: every epoch has each once, in an order of its own."""
@@ -44,9 +46,10 @@ class Buckets:
             bucket: Shuffled(len(some), f"order of {bucket}" if len(samples) > 1 else "order")
             for bucket, some in samples.items()
         }
-        # A round is as many epochs as give the smallest bucket four batches, which keeps the shares
-        epochs = math.ceil(4 * batch / min(map(len, samples.values())))
-        counts = {bucket: round(epochs * len(some) / batch) for bucket, some in sorted(samples.items())}
+        # A round is as many epochs as give the smallest bucket four batches, which keeps the shares; where
+        # that would be too long a round, such a bucket is seen more often than its share
+        epochs = min(math.ceil(4 * batch / min(map(len, samples.values()))), _ROUND * batch // len(which) + 1)
+        counts = {b: max(round(epochs * len(some) / batch), 1) for b, some in sorted(samples.items())}
         self._batches = [bucket for bucket, count in counts.items() for _ in range(count)]
         self._counts, self._round = counts, Shuffled(len(self._batches), "buckets")
         self._numbered: dict[tuple[int, int], list[int]] = {}

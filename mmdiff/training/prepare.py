@@ -84,16 +84,15 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         counts = [f"{each.size}: {which.count(place):,}" for place, each in enumerate([modality, *others])]
         sizes = ", ".join(counts) if others else modality.size
         summary = [f"data: {recipe.data.path}: {len(source):,} samples, {sizes}"]
-        if isinstance(modality, Heard) and not modality.lossless:
-            summary.append(
-                f"      {recipe.data.representation} is lossy: nothing finer than it can be learned"
-            )
         rejected = record["rejected"]
         if rejected:
             first = f"{rejected[0]['file_name']}: {rejected[0]['reason']}"
             summary.append(
                 f"      {len(rejected):,} rejected, all named in {folder / _RECORD}; the first: {first}"
             )
+    if isinstance(modality, Heard) and not modality.lossless:
+        best = "no sample can sound better than a recording that went through it"
+        summary.append(f"      {recipe.data.representation} is lossy: {best}")
     recipe = fill_values(recipe, source)
     if recipe.data.hold_out is not None:
         every, source = len(source), Trained(source, HoldOut.parse(recipe.data.hold_out))

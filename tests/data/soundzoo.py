@@ -77,6 +77,26 @@ def whole() -> dict[str, bytes]:
     }
 
 
+def odd() -> dict[str, bytes]:
+    """Good files that are seldom: silence, few and many bits and channels, one sample, another rate."""
+    return {
+        "silent.wav": saved(np.zeros((1, 8000), np.float32), "WAV"),
+        "8_bits.wav": saved(tone(), "WAV", "PCM_U8"),
+        "24_bits.wav": saved(tone(), "WAV", "PCM_24"),
+        "too_loud.wav": saved(3 * tone(), "WAV", "FLOAT"),
+        "six_channels.wav": saved(noise(channels=6), "WAV"),
+        "one_sample.wav": saved(tone(1), "WAV"),
+        "44100.wav": saved(tone(rate=44_100), "WAV", rate=44_100),
+    }
+
+
+def file_name(name: str) -> str:
+    """A name of the zoo with an extension that its kind of file has."""
+    kind = {"wavex": "wav", "rf64": "wav"}.get(name.split()[-1], name.split()[-1])
+    whole = name.replace(" ", "_")
+    return whole if "." in whole else f"{whole}.{kind}"
+
+
 def broken() -> dict[str, bytes]:
     """Files that must be refused."""
     spoilt = {name: tone().copy() for name in ("nan", "inf")}

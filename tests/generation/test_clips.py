@@ -106,8 +106,12 @@ def test_between_two_pictures_and_before_a_clip(pipeline, files):
     (made,) = pipeline.sample(given=f"{files / 'a.gif'}:1@2-")
     assert torch.equal(made.sample.value[2:], clip[1:3])
     assert not torch.equal(made.sample.value[1], clip[0])
-    (made,) = pipeline.sample(given=f"{files / 'a.png'}:1@0,3")  # a picture stands where it is named
-    assert [torch.equal(frame, photo[0]) for frame in made.sample.value] == [True, False, False, True]
+    with pytest.raises(UserError, match="got :1 and @0,3 of a picture, which stands in the frames that are"):
+        pipeline.sample(given=f"{files / 'a.png'}:1@0,3")
+    with pytest.raises(
+        UserError, match="nothing of it, from 3 on, is kept"
+    ):  # though one frame of it is left
+        pipeline.sample(given=f"{files / 'a.gif'}:3@0-2")
     for start in ("4", "1.5", "-1", "x"):
         with pytest.raises(UserError, match=f"start '{start}': expected a frame from 0 on, below 4"):
             pipeline.sample(given=f"{files / 'a.gif'}:{start}")

@@ -23,12 +23,12 @@ SPECTRA = (
 )
 
 
-def pipeline_of(folder, spectrum: str) -> Pipeline:
+def pipeline_of(folder, spectrum: str, **data) -> Pipeline:
     recipe = Recipe(
         name="sounds",
         modality="audio",
-        data=Data(sample_rate=RATE, seconds=SAMPLES / RATE, representation=spectrum),
-        net=Net(size="custom", patch=1, width=16, mults=(1,), blocks=1, attention=()),
+        data=Data(sample_rate=RATE, seconds=SAMPLES / RATE, representation=spectrum, **data),
+        net=Net(size="custom", patch=1, width=16, mults=(1, 2), blocks=1, attention=(1,)),
         conditions={"timbre": ConditionSpec(kind="label", values=("bell", "reed"))},
         training=Training(steps=1, precision="fp32"),
         sampling=Sampling(steps=4),
@@ -122,6 +122,27 @@ def test_one_model_makes_sounds_of_many_lengths(pipeline, seconds):
     assert made.sample.value.shape == (1, round(seconds * RATE))
     part = made.sample.value[0].unfold(0, 200, 200)
     assert bool((part.abs().amax(1) > 0).all())
+
+
+@pytest.mark.parametrize("level", ["peak", "rms", "loudness"])
+def test_the_level_of_one_does_not_depend_on_others(tmp_path, level):
+    pipeline = pipeline_of(tmp_path, SPECTRA[0], level=level)
+    many = [made.sample.value for made in pipeline.sample(n=3, seed=5)]
+    (alone,) = pipeline.sample(seed=5, first=2)
+    assert torch.equal(many[2], alone.sample.value)
+    (plain,) = pipeline_of(tmp_path / "plain", SPECTRA[0]).sample(seed=5, first=2)
+    assert not torch.equal(alone.sample.value, plain.sample.value)
+
+
+def test_stereo_is_made_and_written(tmp_path):
+    pipeline = pipeline_of(tmp_path, SPECTRA[0], channels=2, level="peak")
+    (made,) = pipeline.sample()
+    assert made.sample.value.shape == (2, SAMPLES)
+    assert not torch.equal(*made.sample.value)
+    for suffix in (".wav", ".flac", ".ogg"):
+        made.save(tmp_path / f"a{suffix}")
+        again = pipeline.model.modality.read((tmp_path / f"a{suffix}").read_bytes(), suffix).value
+        assert again.shape == (2, SAMPLES)
 
 
 def test_one_that_is_not_finite_is_named_and_the_others_come(tmp_path):

@@ -61,6 +61,12 @@ def test_long_series(length: int) -> None:
     check(SHAPES["patches"], [length, 3, length // 2])
 
 
+@given(lengths=st.lists(st.integers(1, 5000), min_size=2, max_size=3))
+@settings(max_examples=4, deadline=None, derandomize=True)
+def test_series_of_any_length(lengths: list[int]) -> None:
+    check(SHAPES["patches"], lengths)
+
+
 def test_attention_sees_how_far_apart_positions_are_and_not_when() -> None:
     torch.manual_seed(0)
     layer = Attention(64).requires_grad_(False)

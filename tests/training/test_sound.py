@@ -1,6 +1,7 @@
 """Sound in training: whitening that belongs to the weights, windows, padding, resume, players."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,9 +21,11 @@ from mmdiff.recipe import Recipe
 from mmdiff.run import Run
 from mmdiff.training import train
 from mmdiff.training.data import Positions, collate
+from mmdiff.training.loggers import read_rows
 from mmdiff.training.module import DiffusionModule
 from mmdiff.training.prepare import prepare, prompts, whiten
 from mmdiff.training.session import new_model
+from tests.data import soundzoo
 
 RATE = 2000
 TINY = """
@@ -74,6 +77,41 @@ def recipe(sounds) -> Callable[..., Recipe]:
 def test_what_is_lossy_says_so_when_training_begins(recipe, tmp_path, spec, lossy):
     prepared = prepare(recipe(f"data.representation={spec}"), tmp_path)
     assert any(f"{spec} is lossy" in line for line in prepared.summary) == lossy
+    by_code = prepare(
+        recipe("data.source=tones", f"data.representation={spec}").override(["conditions={}"]), tmp_path
+    )
+    assert any(f"{spec} is lossy" in line for line in by_code.summary) == lossy
+
+
+def test_a_run_trains_on_every_good_file_of_the_zoo_and_names_the_others(recipe, tmp_path):
+    zoo = tmp_path / "zoo"
+    zoo.mkdir()
+    good, bad = (
+        {
+            file
+            for name in kind
+            if (file := soundzoo.file_name(name)).rpartition(".")[2] not in ("mp4", "webm")
+        }
+        for kind in (soundzoo.whole() | soundzoo.odd(), soundzoo.broken())
+    )
+    for name, data in (soundzoo.whole() | soundzoo.odd() | soundzoo.broken()).items():
+        (zoo / soundzoo.file_name(name)).write_bytes(data)
+    batch = f"training.batch_size={len(good)}"
+    asked = recipe(f"data.path={zoo}", "data.max_bad=1", "data.level=peak", "training.steps=1", batch)
+    train(asked.override(["conditions={}"]), run=tmp_path / "run", quiet=True)
+    record = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert record["samples"] == len(good)
+    assert {row["file_name"] for row in record["rejected"]} == bad
+    (row,) = read_rows(Run(tmp_path / "run"))
+    assert math.isfinite(row["loss"])
+
+
+def test_how_long_a_file_is_can_be_a_condition(recipe, tmp_path):
+    seconds = "conditions={long: {kind: number, column: seconds, low: 0, high: 1, dropout: 0}}"
+    prepared = prepare(recipe().override([seconds]), tmp_path)
+    data = Positions(prepared.source, new_model(prepared.recipe).conditions, prepared.recipe)
+    told = {data.source.name(data.place(k)): float(data[k].ids["long"]) for k in range(6)}
+    assert [told[f"{i}.wav"] for i in range(6)] == pytest.approx([0.2, 0.5, 0.05, 0.31, 0.13, 0.2])
 
 
 @pytest.fixture
