@@ -115,7 +115,7 @@ def test_without_conditions_there_is_still_a_condition() -> None:
 
 
 def test_what_a_reference_lends_weighs_as_much_as_a_label() -> None:
-    """Else it is not heard beside one: a quarter as long, it gave the timbre to 10 % of notes."""
+    """They are added, so that the shorter one is hardly heard."""
     torch.manual_seed(0)
     specs = {"like": ConditionSpec(kind="style"), "style": ConditionSpec(kind="label", values=("a", "b"))}
     made = Conditions(specs, width=256, styles=60)
