@@ -138,9 +138,7 @@ def suffix(kind: str | None, modality: "Modality") -> str:
         raise UserError(
             f"--format {kind}: this run makes {modality.noun}; expected {', '.join(modality.formats)}"
         )
-    if kind is None or kind == "frames":
-        return modality.suffix if kind is None else ""
-    return f".{kind}"
+    return {None: modality.suffix, "frames": ""}.get(kind, f".{kind}")
 
 
 def conditions(given: Sequence[tuple[str, str]], known: Iterable[str]) -> dict[str, Any]:

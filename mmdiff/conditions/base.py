@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Value = str | Tensor  # of a condition: as people write it, or what a modality measured of a reference
 
@@ -43,3 +44,8 @@ def either(present: Bool[Tensor, " b"], given: Tensor, null: Tensor) -> Tensor:
     """
     share = present.to(given.dtype).reshape(-1, *(1,) * (given.ndim - 1))
     return share * given + (1 - share) * null
+
+
+def weighed(vector: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    """The vector as long as that of a new label: conditions are added, and a shorter one is hardly heard."""
+    return F.layer_norm(vector, vector.shape[1:])

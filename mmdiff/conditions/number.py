@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mmdiff.conditions.base import Conditioner, Part, either
+from mmdiff.conditions.base import Conditioner, Part, either, weighed
 from mmdiff.errors import UserError
 from mmdiff.naming import said
 
@@ -53,5 +53,5 @@ class Number(Conditioner):
 
     def forward(self, ids: Float[Tensor, " b"], present: Bool[Tensor, " b"]) -> Part:
         waves = (ids[:, None] * self.frequencies).cos() * math.sqrt(2.0)
-        vector = F.layer_norm(self.leave(F.silu(self.enter(waves))), self.null.shape)  # as large as a label's
+        vector = weighed(self.leave(F.silu(self.enter(waves))))
         return Part(either(present, vector, self.null))

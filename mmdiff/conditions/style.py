@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from mmdiff.conditions.base import Conditioner, Part, Value, either
+from mmdiff.conditions.base import Conditioner, Part, Value, either, weighed
 
 
 class Style(Conditioner):
@@ -30,5 +30,5 @@ class Style(Conditioner):
         return value.float()
 
     def forward(self, ids: Float[Tensor, "b features"], present: Bool[Tensor, " b"]) -> Part:
-        vector = F.layer_norm(self.leave(F.silu(self.enter(ids))), self.null.shape)  # as large as a label's
+        vector = weighed(self.leave(F.silu(self.enter(ids))))
         return Part(either(present, vector, self.null))
