@@ -230,10 +230,13 @@ class References:
     def of(self, index: int, dice: float) -> Tensor:
         """The style of a sample that is alike; ``dice``, from 0 to below 1, says which."""
         alike = self._alike.get(self._key(index), [index])
-        chosen = alike[int(dice * len(alike))]
-        if chosen not in self._measured:
-            self._measured[chosen] = self.style(self.source.part(chosen, 0.5))
-        return self._measured[chosen]
+        return self.measured(alike[int(dice * len(alike))])
+
+    def measured(self, index: int) -> Tensor:
+        """The style of a sample."""
+        if index not in self._measured:
+            self._measured[index] = self.style(self.source.part(index, 0.5))
+        return self._measured[index]
 
     def _key(self, index: int) -> str | None:
         return label(self.source.columns(index), self.column) if self.column else None

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mmdiff import files
-from mmdiff.conditions import Conditions
+from mmdiff.conditions import Conditions, Style
 from mmdiff.data.audit import audit, refuse_if_too_bad
 from mmdiff.data.buckets import FACTS, nearest
 from mmdiff.data.detune import Detune
@@ -104,20 +104,26 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
 
 
 def whiten(model: Model, data: Positions) -> None:
-    """Sets the whitening of a new model by what its first positions see; the same in every process.
+    """Sets what a new model whitens by, as the first positions show it; the same in every process.
 
     Channels then vary as much as they count to the ear. Equal ones give the lowest of eight kilohertz an
-    eighth of the loss, and low tones were out of tune.
+    eighth of the loss, and low tones were out of tune. What is measured of a style varies by one.
     """
-    if model.mean is None or model.std is None:
-        return
-    windows = [data.window(position) for position in range(min(_MEASURED, len(data.source)))]
-    mean, std = measured(
-        (model.modality.unpack(packed) for packed, _ in windows),
-        (None if valid is None else valid.sum().long() for _, valid in windows),
-    )
-    for buffer, values in ((model.mean, mean), (model.std, std.float() / heard(model.modality).gains)):
-        buffer.copy_(values.reshape(buffer.shape))
+    count = min(_MEASURED, len(data.source))
+    if model.mean is not None and model.std is not None:
+        windows = [data.window(position) for position in range(count)]
+        mean, std = measured(
+            (model.modality.unpack(packed) for packed, _ in windows),
+            (None if valid is None else valid.sum().long() for _, valid in windows),
+        )
+        model.mean.copy_(mean.reshape(model.mean.shape))
+        model.std.copy_(std.reshape(model.std.shape) / heard(model.modality).gains.reshape(model.std.shape))
+    for name, references in data.references.items():
+        styles = torch.stack([references.measured(data.place(position)) for position in range(count)])
+        part = model.conditions.parts[name]
+        assert isinstance(part, Style)
+        for buffer, values in zip((part.mean, part.std), measured([styles.T]), strict=True):
+            buffer.copy_(values)
 
 
 def fill_values(recipe: Recipe, source: Source) -> Recipe:

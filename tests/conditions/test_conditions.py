@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from mmdiff.conditions import Conditions, Text
+from mmdiff.conditions import Conditions, Style, Text
 from mmdiff.conditions.text import words
 from mmdiff.errors import UserError
 from mmdiff.nets import Condition
@@ -124,3 +124,14 @@ def test_what_a_reference_lends_weighs_as_much_as_a_label() -> None:
     lent = made.parts["like"](measured, present).vector.norm(dim=1).mean()
     named = made.parts["style"](torch.tensor([0, 1]), present[:2]).vector.norm(dim=1).mean()
     assert float(lent.detach() / named.detach()) == pytest.approx(1, abs=0.1)
+
+
+def test_references_on_either_side_of_the_usual_are_encoded_as_opposites() -> None:
+    """So they cannot all be encoded alike, whatever the network learns."""
+    torch.manual_seed(0)
+    part = Style("like", 60)
+    part.mean.copy_(torch.rand(60) + 1)
+    part.std.copy_(torch.rand(60) + 0.1)
+    apart, present = torch.randn(8, 60), torch.ones(8, dtype=torch.bool)
+    one, other = (part(part.mean + sign * apart, present).vector for sign in (1, -1))
+    torch.testing.assert_close(one, -other)

@@ -123,6 +123,53 @@ def made(recipe, tmp_path) -> tuple[DiffusionModule, Positions]:
     return module, data
 
 
+def test_what_is_measured_of_references_is_whitened_and_stays_with_the_run(recipe, tmp_path):
+    asked = recipe("conditions.like={kind: style, column: timbre, dropout: 0.3}")
+    prepared = prepare(asked, tmp_path)
+    model = new_model(prepared.recipe)
+    data = Positions(prepared.source, model.conditions, prepared.recipe)
+    whiten(model, data)
+    part = model.conditions.parts["like"]
+    styles = torch.stack([data.modalities[0].style(prepared.source[i][0]) for i in range(6)])
+    vary = styles.std(0) > 0.01 * styles.std(0).max()
+    whitened = ((styles - part.mean) / part.std)[:, vary]
+    torch.testing.assert_close(whitened.mean(0), torch.zeros(vary.sum()), atol=1e-4, rtol=0)
+    torch.testing.assert_close(whitened.std(0, correction=0), torch.ones(vary.sum()), atol=1e-3, rtol=0)
+    train(asked, run=tmp_path / "run", quiet=True)
+    torch.testing.assert_close(load(tmp_path / "run").model.conditions.parts["like"].std, part.std)
+
+
+def test_a_net_learns_to_hear_a_reference(recipe, tmp_path):
+    """With only a reference to go by, the right one tells more of the sound than a wrong one."""
+    rows, seconds = [], torch.arange(400) / RATE
+    for i in range(16):
+        wave = 0.3 * torch.sin(2 * math.pi * (200 + 10 * i) * seconds) * (-20 * seconds * (i % 2)).exp()
+        soundfiles.write(wave[None], RATE, tmp_path / f"{i}.wav")
+        rows.append({"file_name": f"{i}.wav", "text": "a note", "timbre": ("held", "plucked")[i % 2]})
+    (tmp_path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = [
+        f"data.path={tmp_path}",
+        "data.level=peak",
+        "training.steps=150",
+        "training.sample_every=150",
+        "training.learning_rate=5e-3",
+    ]
+    like = "conditions={like: {kind: style, column: timbre, dropout: 0.1}}"
+    asked = recipe(like, "training.batch_size=16", *settings)
+    run = train(asked, run=tmp_path / "run", quiet=True)
+    module = DiffusionModule(load(run).model, asked)
+    data = Positions(prepare(asked, run).source, module.model.conditions, asked)
+    places = [data.place(k) for k in range(10_000, 10_064)]
+    batch = collate([data[k] for k in range(10_000, 10_064)], data.modalities[0].unpack)
+    other = torch.stack([data.references["like"].measured((place + 1) % 16) for place in places])
+    with torch.no_grad():
+        right, wrong = (
+            float(module.training_step(batch._replace(ids={"like": ids}), 0))
+            for ids in (batch.ids["like"], other)
+        )
+    assert right < 0.9 * wrong
+
+
 def test_whitening_makes_the_data_as_loud_as_the_ear_resolves_it_and_decoding_undoes_it(made):
     module, data = made
     columns = []
