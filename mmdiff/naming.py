@@ -85,11 +85,16 @@ def _check_options(entry: Callable[..., Any], options: Mapping[str, Any], what: 
     for name, value in options.items():
         if name not in valid:
             raise UserError(f"{what} has no option {name!r}{suggestion(name, valid)}")
-        if _is_number(valid[name]) and not _is_number(value):
-            raise UserError(
-                f"option {name!r} of {what}: got {value!r}, expected a number such as {valid[name]!r}"
-            )
+        for alike, kind in ((_is_number, "a number"), (_is_word, "a word")):
+            if alike(valid[name]) and not alike(value):
+                raise UserError(
+                    f"option {name!r} of {what}: got {value!r}, expected {kind} such as {valid[name]!r}"
+                )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)

@@ -271,11 +271,7 @@ def load(source: str | Path) -> Recipe:
         UserError: no such file or name, not YAML, an unknown key or a wrong value.
     """
     path = locate(source)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file in UTF-8: {error.reason} at byte {error.start}") from error
-    node = schema.compose(text, str(path))
+    node = schema.compose(_text(path), str(path))
     if node is None:
         raise UserError(f"{path}: the recipe is empty")
     try:
@@ -291,13 +287,20 @@ def dump(recipe: Recipe) -> str:
 
 
 def describe(source: str | Path) -> str:
-    """The comment at the head of a recipe file, without its marks."""
+    """The comment at the head of a recipe file, without its marks. Raises UserError as `load` does."""
     lines = []
-    for line in locate(source).read_text(encoding="utf-8-sig").splitlines():
+    for line in _text(locate(source)).splitlines():
         if not line.startswith("#"):
             break
         lines.append(line[1:].removeprefix(" ").rstrip())
     return "\n".join(lines).strip()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file in UTF-8: {error.reason} at byte {error.start}") from error
 
 
 def builtin_names() -> list[str]:

@@ -174,7 +174,7 @@ def held(path: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, or the folder holds something else.
     """
-    _refuse_foreign(Run(path))
+    refuse_foreign(Run(path))
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / ".lock")
     try:
@@ -198,9 +198,12 @@ def create(path: str | Path, recipe: Recipe) -> Run:
         UserError: the folder holds something else, or a run of a different recipe.
     """
     run = Run(Path(path))
-    _refuse_foreign(run)
+    refuse_foreign(run)
     if run.recipe_path.exists():
-        recipe = resume_recipe(run.recipe(), recipe, run.path)
+        stored = run.recipe()
+        if not run.checkpoint_names():  # nothing was born from it yet
+            stored = dataclasses.replace(stored, init=recipe.init)
+        recipe = resume_recipe(stored, recipe, run.path)
     run.path.mkdir(parents=True, exist_ok=True)
     files.sweep(run.path)
     text = recipes.dump(recipe)
@@ -211,8 +214,10 @@ def create(path: str | Path, recipe: Recipe) -> Run:
     return run
 
 
-def _refuse_foreign(run: Run) -> None:
-    """Raises UserError if a folder holds something, and no run."""
+def refuse_foreign(run: Run) -> None:
+    """Raises UserError if there is a file, or a folder that holds something and no run."""
+    if run.path.exists() and not run.path.is_dir():
+        raise UserError(f"{run.path}: is a file, expected a new or empty folder")
     found = run.path.iterdir() if run.path.exists() and not run.recipe_path.exists() else ()
     if any(not part.name.startswith(".") for part in found):
         raise UserError(f"{run.path}: is not empty and not a run folder, expected a new or empty folder")

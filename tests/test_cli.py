@@ -118,12 +118,17 @@ def test_help_teaches(capsys, words):
         ("data audit . --modality smell", 2, "unknown modality 'smell'"),
         ("inspect nowhere.png", 2, "nowhere.png: no such file or folder"),
         ("regenerate nowhere.png", 2, "nowhere.png: no such file or folder"),
+        ("sample x --out file", 2, "argument --out: file: is a file, expected a folder"),
+        ("train image/shapes --run file/run", 2, "argument --run: file: is a file, expected a folder"),
+        ("demo image --out file", 2, "argument --out: file: is a file, expected a folder"),
+        ("recipe show file", 2, "file: not a text file in UTF-8"),
         ("demo vidoe", 2, "unknown demo 'vidoe'; did you mean 'video'?"),
         ("demo audoi", 2, "unknown demo 'audoi'; did you mean 'audio'?"),
     ],
 )
 def test_wrong_input_is_one_line_that_helps(capsys, monkeypatch, tmp_path, line, code, says):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_bytes(b"\xff\x00")
     assert cli.main(line.split()) == code
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -253,6 +258,10 @@ def test_file_names_say_prompt_seed_and_index():
     assert file_name("red heart", 0, 3) == "red-heart-0-3"
     assert file_name("", 7, 0) == "sample-7-0"
     assert file_name("a\u00f1o \u7ea2", 0, 0) == "a\u00f1o-\u7ea2-0-0"
+
+
+def test_long_names_of_wide_letters_fit_a_file_system():
+    assert len(f"{file_name(chr(0x20BB7) * 90, 2**63, 999)}.webp".encode()) < 240
 
 
 PROMPTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=90)

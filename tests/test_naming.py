@@ -16,7 +16,11 @@ def karras(schedule, steps, rho=7.0, *, ends=(0.002, 80.0)):
     return schedule, steps, rho, ends
 
 
-TABLE = {"karras": karras, "cosine": Cosine, "min-snr": karras}
+def word(kind="a"):
+    return kind
+
+
+TABLE = {"karras": karras, "word": word, "cosine": Cosine, "min-snr": karras}
 
 
 def test_a_name_alone_is_the_entry_itself():
@@ -36,10 +40,11 @@ def test_options_are_bound_and_the_rest_is_left_to_the_caller():
     ("spec", "says"),
     [
         ("karas", "unknown grid 'karas'; did you mean 'karras'?"),
-        ("zzz", "unknown grid 'zzz'; valid: karras, cosine, min-snr"),
+        ("zzz", "unknown grid 'zzz'; valid: karras, word, cosine, min-snr"),
         ("karras(roh=7)", "grid 'karras' has no option 'roh'; did you mean 'rho'?"),
         ("karras(steps=7)", "has no option 'steps'"),
         ("karras(rho='a')", "option 'rho' of grid 'karras': got 'a', expected a number such as 7.0"),
+        ("word(kind=1)", "option 'kind' of grid 'word': got 1, expected a word such as 'a'"),
         ("karras(7)", "options are written key=value"),
         ("karras(**{'rho': 7})", "options are written key=value"),
         ("karras(rho=__import__('os'))", "options are written key=value"),

@@ -194,6 +194,8 @@ def test_bytes_that_are_no_text(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(UserError, match="not a text file in UTF-8"):
         recipes.load(tmp_path / "a.yaml")
+    with pytest.raises(UserError, match="not a text file in UTF-8"):
+        recipes.describe(tmp_path / "a.yaml")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 """``mmdiff demo``: a first result with no data, no download and no account."""
 
 import argparse
-from pathlib import Path
 
-from mmdiff.commands.verb import Verb
+from mmdiff.commands.verb import Verb, folder
 
 DEMOS = ("image", "audio", "video")
 
@@ -17,16 +16,14 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="DEMO",
         help="image, audio, video or all (default)",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("demo"), metavar="DIR", help="where to (default: demo)"
-    )
+    parser.add_argument("--out", type=folder, default="demo", metavar="DIR", help="where to (default: demo)")
 
 
 def run(args: argparse.Namespace) -> int:
     from mmdiff.training.demo import all_demos, demo
 
-    folder = args.out / args.what
-    print(all_demos(args.out) if args.what == "all" else folder / demo(args.what, folder).link)
+    out = args.out / args.what
+    print(all_demos(args.out) if args.what == "all" else out / demo(args.what, out).link)
     return 0
 
 

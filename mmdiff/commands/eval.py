@@ -5,8 +5,7 @@ import json
 from pathlib import Path
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, scale, seed
-from mmdiff.errors import UserError
+from mmdiff.commands.verb import Verb, count, folder, scale, seed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -35,14 +34,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add("--embeddings", action="store_true", help="also what a network hears; needs the package aisfx")
     add("--json", action="store_true", help="ends with the whole report as one line of JSON")
-    add("--out", type=Path, metavar="DIR", help="also write report.json and report.md there")
+    add("--out", type=folder, metavar="DIR", help="also write report.json and report.md there")
 
 
 def run(args: argparse.Namespace) -> int:
     from mmdiff.evaluation import evaluate
 
-    if args.out and args.out.exists() and not args.out.is_dir():
-        raise UserError(f"--out {args.out}: is a file, expected a folder")
     with shown("call") as progress:
         report = evaluate(
             args.run,

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
         again.modality.write(again.sample, made, told)
         before, after = ([file.read_bytes() for file in frames_of(each) or [each]] for each in (path, made))
     if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         again.save(args.out)
     if before == after:
         print(f"identical: {path} was made again, byte for byte")

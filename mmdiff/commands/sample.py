@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, rate, scale, seconds, seed, setting, share, size
+from mmdiff.commands.verb import Verb, count, folder, rate, scale, seconds, seed, setting, share, size
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mmdiff.modalities import Modality
 
 LONGEST = 60  # characters of a prompt that a file name keeps
+ROOM = 180  # bytes of these: seed, index, extension and what a temporary name adds need the rest of 255
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +82,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write one PNG of all samples with their prompts; of sounds spectrograms, of clips frames",
     )
-    add("--out", type=Path, default=Path("out"), metavar="DIR", help="where to (default: out)")
+    add("--out", type=folder, default="out", metavar="DIR", help="where to (default: out)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,7 +113,8 @@ def run(args: argparse.Namespace) -> int:
         for one in generated:
             paths.append(args.out / f"{file_name(one.prompt, one.seed, one.index)}{kind}")
             one.save(paths[-1])
-            done.append(one)
+            if args.sheet:
+                done.append(one)
     if args.sheet:
         from mmdiff.generation.sheet import contact
 
@@ -162,6 +164,7 @@ def file_name(prompt: str, seed: int, index: int) -> str:
     single spaces, adds a part of its hash: two prompts do not share a name, on any file system.
     """
     slug = re.sub(r"[^\w]+", "-", prompt.lower()).strip("-")[:LONGEST]
+    slug = slug.encode()[:ROOM].decode(errors="ignore")
     if slug.replace("-", " ") != prompt:
         slug = f"{slug}-{hashlib.sha256(prompt.encode()).hexdigest()[:6]}".lstrip("-")
     return f"{slug or 'sample'}-{seed}-{index}"
@@ -177,6 +180,8 @@ examples:
   mmdiff sample runs/emoji --prompt "slice of pizza" --condition style=google --steps 32 --guidance 4
   mmdiff sample runs/shapes --prompt "a red circle" -n 16 --seed 7 --sheet sheet.png
   mmdiff sample runs/tones --condition pitch=60 --condition timbre=bell --seconds 2 --format flac
+  mmdiff sample runs/notes --condition like=a.wav --condition pitch=60           the timbre of a.wav
+  mmdiff sample runs/notes --condition envelope=0:0,0.1:1,1.5:0.2   SECONDS:LEVEL, 0 is -60 dB, 1 full scale
   mmdiff sample runs/notes --given a.wav --seconds 3             goes on where a.wav ends
   mmdiff sample runs/notes --given a.wav@0-0.4,0.8-              keeps these seconds, fills the gap
   mmdiff sample runs/notes --given a.wav:1 --seconds 2           begins a second before a.wav does

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmdiff.commands.verb import Verb, count
+from mmdiff.commands.verb import Verb, count, folder
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +11,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "recipe", metavar="RECIPE", help="a YAML file or a built-in recipe such as image/folder"
     )
     parser.add_argument("--data", type=Path, metavar="PATH", help="folder or tar to learn from")
-    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
+    parser.add_argument("--run", type=folder, metavar="DIR", help="the run's folder (default: runs/NAME)")
     parser.add_argument(
         "--set",
         action="append",

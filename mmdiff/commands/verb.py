@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from mmdiff.errors import UserError
@@ -70,6 +71,14 @@ def size(text: str) -> str:
     except UserError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def folder(text: str) -> Path:
+    """Where a verb may write: a folder, there or not yet."""
+    there = next((part for part in (Path(text), *Path(text).parents) if part.exists()), Path())
+    if not there.is_dir():
+        raise argparse.ArgumentTypeError(f"{there}: is a file, expected a folder")
+    return Path(text)
 
 
 def rate(text: str) -> str:

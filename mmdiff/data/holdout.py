@@ -1,4 +1,4 @@
-"""Source that training never sees, so that what a model makes of them can be judged honestly."""
+"""Samples that training never sees, so that what a model makes of them can be judged honestly."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class HoldOut:
         Raises:
             UserError: there are fewer than N values.
         """
-        values = [tuple(row.get(column) for column in self.columns) for row in rows]
+        values = [tuple(_value(row.get(column)) for column in self.columns) for row in rows]
         known = {value for value in values if not {None, ""} & set(value)}
         ordered = sorted(known, key=lambda value: list(map(_rank, value)))
         if len(ordered) < self.every:
@@ -50,6 +50,11 @@ class HoldOut:
             )
         chosen = set(ordered[self.every - 1 :: self.every])
         return [value in chosen for value in values]
+
+
+def _value(part: object) -> object:
+    """Numbers and words as they are, lists and the like as their text."""
+    return part if part is None or isinstance(part, str | int | float) else str(part)
 
 
 def _rank(part: object) -> tuple[bool, float, str]:

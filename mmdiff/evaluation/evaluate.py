@@ -12,16 +12,16 @@ from torch import Tensor
 
 from mmdiff.errors import UserError
 from mmdiff.evaluation import clips, features, pictures, sounds
-from mmdiff.evaluation.alike import Raw
 from mmdiff.evaluation.measure import Row, compare
 from mmdiff.evaluation.real import Real, choose, source_of
 from mmdiff.evaluation.report import Report
+from mmdiff.generation.asked import Asked, alongside
 from mmdiff.generation.engine import Engine
-from mmdiff.generation.model import guidance_of, unguided
+from mmdiff.generation.model import Model, guidance_of, unguided
 from mmdiff.generation.pipeline import Pipeline, load, whole
 from mmdiff.generation.request import Request
 from mmdiff.metrics.trajectory import lawful
-from mmdiff.modalities import Modality
+from mmdiff.modalities import Modality, heard
 from mmdiff.naming import said, suggestion
 from mmdiff.recipe import Recipe, Sampling
 from mmdiff.run import versions
@@ -43,7 +43,8 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
 ) -> Report:
     """Draws samples with the conditions of real ones, and measures how near they come.
 
-    Sample `i` is the one that ``Pipeline.sample`` draws with these conditions, this seed and ``first=i``.
+    Sample `i` is the one that ``Pipeline.sample`` draws with these conditions, this seed and ``first=i``. Of
+    what other files would lend, it is asked for the envelope, and for no style.
 
     Args:
         run: the run folder.
@@ -68,15 +69,24 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
     source, called = source_of(recipe, modality, None if data is None else Path(data))
     real = choose(source, called, recipe, pipeline.model, n, seed)
     column = pitch_column(recipe, real.columns, pitch) if modality.name == "audio" else None
-    drawn, broken = draw(pipeline, real.asked, sampling, seed, progress)
+    drawn, broken = draw(pipeline, asked(pipeline.model, real), sampling, seed, progress)
     rows = _JUDGES[modality.name](pipeline, drawn, real, seed, column, embeddings)
     facts = _facts(pipeline, sampling, called, len(drawn), seed)
     return Report(facts, rows, _notes(recipe, real, called, broken, column))
 
 
+def asked(model: Model, real: Real) -> list[Asked]:
+    """The conditions of the twins, and their envelopes where a run takes these."""
+    found = []
+    for raw, twin in zip(real.asked, real.twins, strict=True):
+        own = {name: heard(model.modality).envelope(twin) for name in model.curves}
+        found.append(Asked(raw, alongside(own, model, model.modality), {}))
+    return found
+
+
 def draw(
     pipeline: Pipeline,
-    asked: Sequence[Raw],
+    wishes: Sequence[Asked],
     sampling: Sampling,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
@@ -84,10 +94,12 @@ def draw(
     """One sample for each set of conditions, packed, and how many were not finite; these are all zeros."""
     model, engine = pipeline.model, Engine(pipeline.model, pipeline.precision, pipeline.rows)
     program, shape, requests = model.program(sampling), model.modality.shape, list[Request]()
-    for index, raw in enumerate(asked):
-        guidance = guidance_of(sampling if raw else unguided(sampling))
+    for index, wish in enumerate(wishes):
+        guidance = guidance_of(unguided(sampling) if wish.nothing else sampling)
         shared = pipeline.recipe.diffusion.shared_noise
-        requests.append(Request(shape, program, guidance, raw, seed, index, shared=shared))
+        requests.append(
+            Request(shape, program, guidance, wish.raw, seed, index, curves=wish.curves, shared=shared)
+        )
         engine.add(requests[-1])
     total, found = engine.outstanding, dict[Request, Tensor | None]()
     while len(engine):

@@ -158,6 +158,18 @@ GENERAL: Sequence[Measure[Sounds]] = (
     ),
     Measure("log-mel statistics", "energy, lower is better", Kind.SET, apart(_bands, energy)),
     Measure(
+        "clipped samples",
+        "%, as real ones",
+        Kind.ITSELF,
+        averaged(lambda x, y: 100 * sounds.clipped(x.waves.flatten(1))),
+    ),
+    Measure(
+        "silent parts",
+        "%, as real ones",
+        Kind.ITSELF,
+        averaged(lambda x, y: 100 * sounds.silent(x.mono, x.sample_rate)),
+    ),
+    Measure(
         "sounds that clip",
         "%, as real ones",
         Kind.ITSELF,

@@ -79,7 +79,7 @@ def ask(
         else:
             raw[name] = word
     model.conditions.ids(raw)  # complains about unknown values
-    return Asked(raw, _stacked(aligned, model, modality), hashes)
+    return Asked(raw, alongside(aligned, model, modality), hashes)
 
 
 def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, str]:
@@ -97,8 +97,13 @@ def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, 
     return data, found
 
 
-def _stacked(aligned: Mapping[str, Tensor], model: Model, modality: Modality) -> Tensor | None:
-    """The channels of what runs along: for each condition its values and ones, or zeros twice."""
+def alongside(
+    aligned: Mapping[str, Float[Tensor, "1 *axes"]], model: Model, modality: Modality
+) -> Float[Tensor, "e *axes"] | None:
+    """The channels of what runs along: for each condition its values and ones, or zeros twice.
+
+    None where nothing does.
+    """
     if not aligned:
         return None
     zero = torch.zeros(1, *modality.shape[1:])

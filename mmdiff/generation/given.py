@@ -114,11 +114,13 @@ class Source:
         given: with the hash of the file.
         packed: the whole of it, by the modality of the samples.
         begins: how many places of the samples' time come before it.
+        still: whether it is a picture among clips, which stands in whatever frames are named.
     """
 
     given: Given
     packed: Tensor
     begins: int = 0
+    still: bool = False
 
     @property
     def varied(self) -> bool:
@@ -133,7 +135,7 @@ class Source:
     def mask(self, modality: Modality, start: int = 0) -> Bool[Tensor, "1 *axes"]:
         """Where it is kept in a sample, or in the window of one that begins at a frame."""
         if isinstance(modality, Moving):
-            mask = modality.kept_from(start, self.given.places, self.packed, self.begins)
+            mask = modality.kept_from(start, self.given.places, self.packed, self.begins, self.still)
         else:
             mask = modality.kept(self.given.places, self.packed, self.begins)
         return mask if self.keeps else torch.zeros_like(mask)
@@ -145,9 +147,9 @@ class Source:
     def placed(self, modality: Modality, start: int = 0) -> Tensor:
         """The file, packed, from where a sample or such a window begins; zeros before it."""
         packed, ahead = self.packed, self.begins - start
+        if self.still:
+            return packed
         if isinstance(modality, Moving):
-            if not modality.moves(packed):
-                return packed
             ahead, packed = min(ahead, modality.frames), packed[:, : max(1, modality.frames - ahead)]
         if ahead <= 0:
             return packed[:, min(-ahead, packed.shape[1] - 1) :]
@@ -161,16 +163,18 @@ def opened(given: Given, modality: Modality) -> Source:
         UserError: the file cannot be read or has changed, or begins behind the end of the sample.
     """
     data, sha256 = file_bytes(given.file, "--given", given.sha256)
-    packed = modality.pack(modality.read(data, given.file))
+    sample = modality.read(data, given.file)
+    packed, still = modality.pack(sample), False
     begins = modality.begins(given.start) if given.start else 0
     if isinstance(modality, Moving):
-        if given.start and given.places and not modality.moves(packed):
+        still = not modality.moves(packed) and sample.file.get("frames") == 1  # no film cut to one frame
+        if given.start and given.places and still:
             got = f"got :{given.start} and @{given.places} of a picture"
             raise UserError(f"--given {given.file}: {got}, which stands in the frames that are named")
-        packed = packed[:, : max(modality.frames - begins, 2)]  # of one frame it would be a picture
+        packed = packed[:, : modality.frames - begins]
     if isinstance(modality, Heard):
         packed = packed[:, : modality.samples - begins]
-    return Source(replace(given, sha256=sha256), packed, begins)
+    return Source(replace(given, sha256=sha256), packed, begins, still)
 
 
 def _strength(text: str, spec: str) -> float:

@@ -153,10 +153,14 @@ def check(recipe: Recipe) -> None:
     }
     with torch.device("meta"):
         model = build(dataclasses.replace(recipe, conditions=conditions))
-    model.schedule(torch.ones((), dtype=torch.float64))
+    half, diffusion = torch.full((), 0.5, dtype=torch.float64), recipe.diffusion
+    level = _made(model.schedule, "diffusion.schedule", diffusion.schedule)(half)
+    _made(model.weight, "diffusion.weight", diffusion.weight)(level)
     model.program(recipe.sampling)
     guidance_of(recipe.sampling)
     overlap_of(recipe.sampling.overlap, model.modality)
+    if recipe.sampling.prompts and not any(spec.kind == "text" for spec in recipe.conditions.values()):
+        raise UserError("sampling.prompts: got some, expected none: no condition is of kind 'text'")
     given = recipe.sampling.conditions.items()
     model.conditions.ids({n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)})
     for spec, parse in ((recipe.data.hold_out, HoldOut.parse), (recipe.data.detune, Detune.parse)):
@@ -258,7 +262,7 @@ def _made(make: Callable[..., Any], key: str, spec: str) -> Callable[..., Any]:
     def making(*args: Any) -> Any:
         try:
             return make(*args)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise UserError(f"{key} {spec!r}: {error}") from error
 
     return making

@@ -176,8 +176,13 @@ class Moving(Protocol):
     def moves(self, packed: Tensor) -> bool:
         """Whether a packed sample moves; else a window shows one picture as often as it has frames."""
 
-    def kept_from(self, start: int, places: str, packed: Tensor, begins: int = 0) -> Tensor:
-        """As `kept`, of the window that begins at a frame of a longer sample, of which all else is."""
+    def kept_from(
+        self, start: int, places: str, packed: Tensor, begins: int = 0, still: bool = False
+    ) -> Tensor:
+        """As `kept`, of the window that begins at a frame of a longer sample, of which all else is.
+
+        Where it is `still`, a picture stands in whatever frames are named.
+        """
 
 
 def heard(modality: Modality) -> Heard:

@@ -205,16 +205,24 @@ class Video:
         Raises:
             UserError: places that cannot be read; says how they are written.
         """
-        return self.kept_from(0, places, packed, begins)
+        return self.kept_from(0, places, packed, begins, not self.moves(packed))
 
     def kept_from(
-        self, start: int, places: str, packed: UInt8[Tensor, "3 f h w"], begins: int = 0
+        self,
+        start: int,
+        places: str,
+        packed: UInt8[Tensor, "3 f h w"],
+        begins: int = 0,
+        still: bool = False,
     ) -> Bool[Tensor, "1 f2 h w"]:
-        """`kept` of the window that begins at frame `start` of a longer clip, of which all else is."""
+        """`kept` of the window that begins at frame `start` of a longer clip, of which all else is.
+
+        Where it is `still`, a picture stands in whatever frames are named.
+        """
         there = self._frame_mask(range(begins, begins + packed.shape[1]), start)
         if not places:
             return there
-        if not self.moves(packed):
+        if still:
             there = torch.ones_like(there)
         inside = torch.zeros_like(there)
         for place in places.removeprefix("-").split(","):

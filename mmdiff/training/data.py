@@ -205,8 +205,10 @@ class Positions(Dataset[Parts]):
             return str(texts[int(counter.uniform(seed, f"which {kind}", position) * len(texts))])
 
         def listed(column: str | None) -> Sequence[str]:
-            found = (columns.get(column) if column else None) or ()
-            return [found] if isinstance(found, str) else found
+            found = columns.get(column) if column else None
+            if found is None or found == "":
+                return ()
+            return found if isinstance(found, list) else [str(found)]
 
         alternative = one("alternative", listed(data.alternatives), data.alternative_share)
         text, tag = alternative or columns.get("text"), one("tag", listed(data.tags))

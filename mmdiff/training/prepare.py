@@ -148,7 +148,7 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 
 def refuse_values(recipe: Recipe, source: Source) -> None:
-    """Raises UserError if a label or a number of a sample is one that its condition cannot take.
+    """Raises UserError if a label or number of a sample, or of `sampling`, is one that no condition takes.
 
     Nor may what a sound says when it is played as low as ``data.detune`` allows.
     """
@@ -159,6 +159,11 @@ def refuse_values(recipe: Recipe, source: Source) -> None:
         raise UserError(f"data.detune: no condition of kind 'number' has the column {detune.column!r}")
     with torch.device("meta"):
         conditions = Conditions(specs)
+    wanted = recipe.sampling.conditions.items()
+    try:
+        conditions.ids({name: value for name, value in wanted if name in specs})
+    except UserError as error:
+        raise UserError(f"sampling.conditions: {error}") from None
     for place in range(len(source) if specs else 0):
         columns = source.columns(place)
         try:

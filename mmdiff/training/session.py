@@ -93,6 +93,7 @@ def new_model(recipe: Recipe) -> Model:
 def _train(asked: Recipe, folder: Path, quiet: bool) -> Path:
     leads = getattr(rank_zero_only, "rank", 0) == 0  # known before the processes have met
     progress = Progress(quiet=quiet or not leads)
+    runs.refuse_foreign(Run(folder))  # before all data are decoded
     known = Run(folder).recipe_path.exists()
     prepared = None if known else prepare(asked, folder, progress.checked)
     with runs.held(folder) if leads else nullcontext():

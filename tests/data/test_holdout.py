@@ -31,6 +31,11 @@ def test_pairs_leave_each_value_to_others():
     ]
 
 
+def test_lists_count_by_their_text():
+    rows = [{"tags": tags} for tags in (["a"], ["b"], ["a"], ["c"])]
+    assert HoldOut(("tags",), 2).held(rows) == [False, True, False, False]
+
+
 def test_words_come_after_numbers_and_missing_values_are_trained():
     rows = [{"k": value} for value in ("b", 3, None, "", "a", 1.5)] + [{}]
     assert HoldOut(("k",), 2).held(rows) == [True, True, False, False, False, False, False]

@@ -13,6 +13,9 @@ from mmdiff import cli
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.errors import UserError
 from mmdiff.evaluation.evaluate import draw
+from mmdiff.generation import given as from_file
+from mmdiff.generation.asked import Asked
+from mmdiff.generation.given import opened
 from mmdiff.generation.model import Model, build
 from mmdiff.generation.pipeline import Pipeline, load, regenerate
 from mmdiff.modalities import Sample, Video
@@ -51,7 +54,7 @@ def test_frames_that_share_all_noise_differ_no_more(tmp_path, sampler):
         run = save(build(recipe), tmp_path / name, recipe=recipe)
         pipeline = load(run, precision="fp32")
         (clip,) = pipeline.sample(sampler=sampler)
-        (judged,), _ = draw(pipeline, [{}], pipeline.recipe.sampling, 0)
+        (judged,), _ = draw(pipeline, [Asked({}, None, {})], pipeline.recipe.sampling, 0)
         for frames in (clip.sample.value, judged.movedim(1, 0)):
             assert torch.equal(frames, frames[:1].expand_as(frames)) == bool(shared)
 
@@ -90,6 +93,17 @@ def test_a_picture_stands_in_the_frames_that_are_named(pipeline, files):
     assert bool(same[:2].all())
     assert bool(same[6:].all())
     assert not bool(same[2:6, 2:6].any())
+
+
+def test_a_clip_of_which_one_frame_is_seen_is_no_picture(pipeline, files, tmp_path):
+    """It stands where it begins, and not in whatever frames are named."""
+    modality, short = pipeline.model.modality, tmp_path / "short.gif"
+    Video(16, 12, 2).write(Sample(torch.zeros(2, 12, 16, 3, dtype=torch.uint8), fps=Fraction(50)), short)
+    seen = {f"{files / 'a.png'}@0-3": 4 * [True], f"{files / 'a.gif'}:3@0-3": [False, False, False, True]}
+    for spec, frames in {**seen, f"{short}@0-3": [True, False, False, False]}.items():
+        source = opened(from_file.Given.parse(spec), modality)
+        assert source.packed.shape[1] == 1
+        assert source.mask(modality).flatten(2).any(2).tolist() == [frames]
 
 
 def test_between_two_pictures_and_before_a_clip(pipeline, files):

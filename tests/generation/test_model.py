@@ -127,6 +127,13 @@ def test_parameters_are_counted():
         ({"conditions": {"children": ConditionSpec(kind="text")}}, r"none can be called 'children'"),
         ({"data": Data(hold_out="midi")}, r"data.hold_out: got 'midi', expected COLUMN/N"),
         ({"data": Data(source="tones")}, r"data.source: 'tones' is audio, expected modality image"),
+        ({"diffusion": Diffusion(schedule="edm(rho_min=0)")}, r"diffusion.schedule 'edm\(rho_min=0\)'"),
+        ({"diffusion": Diffusion(weight="soft_min_snr(gamma=0)")}, r"diffusion.weight 'soft_min_snr"),
+        ({"sampling": Sampling(grid="karras(power=0)")}, r"sampling.grid 'karras\(power=0\)'"),
+        (
+            {"sampling": Sampling(prompts=("a",)), "conditions": {}},
+            r"sampling.prompts: got some",
+        ),
         ({"modality": "smell"}, r"unknown modality 'smell'"),
         ({"sampling": Sampling(conditions={"style": "googel"})}, r"'googel'.*'google'"),
     ],

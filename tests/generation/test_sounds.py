@@ -10,6 +10,7 @@ from mmdiff.data import soundfiles, tones
 from mmdiff.errors import UserError
 from mmdiff.generation.model import build
 from mmdiff.generation.pipeline import Pipeline, load, regenerate
+from mmdiff.modalities.audio.levels import POLICIES
 from mmdiff.recipe import ConditionSpec, Data, Net, Recipe, Sampling, Training
 from tests.generation.conftest import lively, save
 
@@ -132,6 +133,14 @@ def test_the_level_of_one_does_not_depend_on_others(tmp_path, level):
     assert torch.equal(many[2], alone.sample.value)
     (plain,) = pipeline_of(tmp_path / "plain", SPECTRA[0]).sample(seed=5, first=2)
     assert not torch.equal(alone.sample.value, plain.sample.value)
+
+
+@pytest.mark.parametrize("level", POLICIES)
+def test_what_is_kept_is_as_loud_as_it_was_whatever_the_level(tmp_path, note, level):
+    pipeline = pipeline_of(tmp_path, "mdct(bins=16)", level=level)
+    (made,) = pipeline.sample(given=f"{note}@0-0.2")
+    kept = round(0.2 * RATE) - FADE
+    assert torch.equal(made.sample.value[:, :kept], wave(pipeline, note)[:, :kept])
 
 
 def test_stereo_is_made_and_written(tmp_path):

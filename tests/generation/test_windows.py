@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 import torch
@@ -233,5 +234,7 @@ def test_seconds_by_the_words_of_the_command_line(pipeline, tmp_path, capsys):
     assert cli.main(["inspect", path]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["size"], told["overlap"]) == (size(14), 1)
-    assert cli.main(["regenerate", path]) == 0
+    again = tmp_path / "new" / Path(path).name
+    assert cli.main(["regenerate", path, "--out", str(again)]) == 0
+    assert again.read_bytes() == Path(path).read_bytes()
     assert "byte for byte" in capsys.readouterr().out

@@ -17,32 +17,36 @@ SHAPES = {
 }
 
 
-def born(shape: Shape, seconds: float | None = 0.016) -> UNet:
+def born(shape: Shape, seconds: float | None = 0.016, channels: int = 5, beside: int = 0) -> UNet:
     """A net in which every layer acts."""
     torch.manual_seed(0)
-    net = UNet(5, (2,), shape, vector=8, tokens=8, seconds=seconds)
+    net = UNet(channels, (2,), shape, vector=8, tokens=8, seconds=seconds, beside=beside)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.08)
     return net.eval().requires_grad_(False)
 
 
-def drawn(lengths: list[int]) -> tuple[Tensor, Tensor, Condition, Tensor]:
+def drawn(lengths: list[int], channels: int = 5, beside: int = 0) -> tuple[Tensor, Tensor, Condition, Tensor]:
     torch.manual_seed(1)
     b, longest = len(lengths), max(lengths)
     valid = (torch.arange(longest) < torch.tensor(lengths)[:, None]).float()[:, None]
     mask = torch.arange(4) <= torch.arange(b)[:, None] % 4
-    condition = Condition(torch.randn(b, 8), torch.randn(b, 4, 8), mask)
-    return torch.randn(b, 5, longest), torch.rand(b), condition, valid
+    along = valid * torch.randn(b, beside, longest) if beside else None
+    condition = Condition(torch.randn(b, 8), torch.randn(b, 4, 8), mask, beside=along)
+    return torch.randn(b, channels, longest), torch.rand(b), condition, valid
 
 
-def check(shape: Shape, lengths: list[int]) -> None:
+def check(shape: Shape, lengths: list[int], channels: int = 5, beside: int = 0) -> None:
     """Each sample of a padded batch comes out as it does alone, whatever stands in the padding."""
-    net = born(shape)
-    x, angle, condition, valid = drawn(lengths)
+    net = born(shape, channels=channels, beside=beside)
+    x, angle, condition, valid = drawn(lengths, channels, beside)
     out = net(x, angle, condition, valid)
     for i, length in enumerate(lengths):
         row = slice(i, i + 1)
-        alone = net(x[row, :, :length], angle[row], condition.rows(row))
+        own = condition.rows(row)
+        if own.beside is not None:
+            own = own._replace(beside=own.beside[..., :length])
+        alone = net(x[row, :, :length], angle[row], own)
         assert_close(out[row, :, :length], alone, rtol=0, atol=1e-5)
     other = torch.where(valid > 0, x, 1e3 * torch.randn_like(x))
     assert torch.equal(net(other, angle, condition, valid), out)
@@ -54,6 +58,15 @@ def check(shape: Shape, lengths: list[int]) -> None:
 @settings(max_examples=10, deadline=None, derandomize=True)
 def test_a_padded_series_comes_out_as_it_does_alone(shape: Shape, lengths: list[int]) -> None:
     check(shape, lengths)
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@given(lengths=st.lists(st.integers(1, 40), min_size=2, max_size=4))
+@settings(max_examples=10, deadline=None, derandomize=True)
+def test_so_do_series_of_more_channels_than_the_net_is_wide_and_with_something_beside_them(
+    shape: Shape, lengths: list[int]
+) -> None:
+    check(shape, lengths, channels=80, beside=3)
 
 
 @pytest.mark.parametrize("length", [997, 5000])

@@ -115,6 +115,13 @@ def test_series_have_no_channels_last():
     assert layer.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("rank", train_step.CASES)
+def test_our_contenders_take_a_step(rank):
+    case = train_step.CASES[rank]
+    for contender in case.ours:
+        train_step.training(contender, case.shape, 1, compiled=False).step()
+
+
 @pytest.mark.slow
 @needs("diffusers", "denoising_diffusion_pytorch", "video_diffusion_pytorch")
 @pytest.mark.parametrize("rank", train_step.CASES)

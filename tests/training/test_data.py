@@ -87,6 +87,7 @@ def test_alternative_captions_have_their_share(positions):
     assert said.count("one") / 2000 == pytest.approx(0.25, abs=0.04)
     assert set(said) == {"main", "one", "two"}
     assert data._caption({"text": "main", "tags": []}, 0) == "main"
+    assert {data._caption({"text": "main", "tags": 7}, k) for k in range(99)} == {"main", "7"}
 
 
 def test_captions_become_phrases_in_their_share(positions):

@@ -54,6 +54,15 @@ def test_a_run_begins_there_and_resumes_itself(recipe, parent, tmp_path, capsys)
     assert "init: " not in capsys.readouterr().err
 
 
+def test_a_wrong_name_can_be_put_right_in_the_same_folder(recipe, parent, tmp_path):
+    with pytest.raises(UserError, match=r"init: .*typo holds no whole checkpoint"):
+        train(recipe(f"init={tmp_path / 'typo'}", "training.steps=1"), run=tmp_path / "child", quiet=True)
+    run = train(recipe(f"init={parent}", "training.steps=1"), run=tmp_path / "child", quiet=True)
+    assert Run(run).recipe().init == str(parent)
+    with pytest.raises(UserError, match="holds a run with init"):
+        train(recipe("init=other", "training.steps=2"), run=run, quiet=True)
+
+
 def test_what_does_not_fit_is_said(recipe, parent, tmp_path):
     with pytest.raises(UserError, match=r"denoiser.net.* is \[.*\] in .*parent, \[.*\] here"):
         inherit(new_model(asked := values(recipe, parent, "net.width=32")), asked)

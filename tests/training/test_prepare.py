@@ -45,6 +45,11 @@ def test_a_value_that_the_recipe_does_not_have_is_named_with_its_sample(recipe, 
         prepare(recipe(*number), tmp_path)
 
 
+def test_what_grids_ask_for_must_be_in_the_data(recipe, tmp_path):
+    with pytest.raises(UserError, match=r"sampling.conditions: .* 'flt'; did you mean 'flat'"):
+        prepare(recipe("sampling.conditions.style=flt"), tmp_path)
+
+
 def test_broken_files_are_named_and_remembered(recipe, folder, tmp_path):
     (folder / "3.png").write_bytes(b"not a picture")
     asked = recipe(f"data.path={folder}", "data.max_bad=0.2")

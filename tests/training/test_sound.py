@@ -19,7 +19,7 @@ from mmdiff.generation.pipeline import load
 from mmdiff.metrics.pitch import pitch
 from mmdiff.recipe import Recipe
 from mmdiff.run import Run
-from mmdiff.training import train
+from mmdiff.training import loggers, train
 from mmdiff.training.data import Positions, collate
 from mmdiff.training.loggers import read_rows
 from mmdiff.training.module import DiffusionModule
@@ -81,6 +81,34 @@ def test_what_is_lossy_says_so_when_training_begins(recipe, tmp_path, spec, loss
         recipe("data.source=tones", f"data.representation={spec}").override(["conditions={}"]), tmp_path
     )
     assert any(f"{spec} is lossy" in line for line in by_code.summary) == lossy
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["stft(size=64, hop=16)", "wave(patch=8)", "mel(bands=8, size=64, hop=16)", "polar(size=64, hop=16)"],
+)
+def test_every_representation_trains_in_stereo_and_draws(recipe, tmp_path, spec):
+    settings = ("data.channels=2", "training.given=0.5", "training.steps=2")
+    run = train(recipe(f"data.representation={spec}", "data.level=peak", *settings), run=tmp_path / "run")
+    assert all(math.isfinite(row["loss"]) for row in read_rows(Run(run)))
+    (made,) = load(run).sample(timbre="bell", n=1)
+    assert made.sample.value.shape == (2, 400)
+    assert made.sample.value.isfinite().all()
+
+
+def test_a_training_on_sounds_hands_what_it_draws_to_all_trackers(recipe, tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    monkeypatch.setattr(loggers, "has_key", lambda: False)
+    settings = ("training.loggers=auto", "training.steps=2", "training.sample_every=2", "data.level=peak")
+    run = train(recipe(*settings), run=tmp_path / "run", quiet=True)
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    drawn = {path.stem: path.read_bytes() for path in run.glob("samples/step-00000002/*.wav")}
+    assert drawn
+    assert set(events.Tags()["audio"]) == {f"sounds/{name}" for name in drawn}
+    copies = [path.read_bytes() for path in run.glob("wandb/offline-run-*/files/media/audio/*.wav")]
+    assert sorted(copies) == sorted(drawn.values())
 
 
 def test_a_run_trains_on_every_good_file_of_the_zoo_and_names_the_others(recipe, tmp_path):

@@ -14,7 +14,8 @@ it was never trained on (data.hold_out of its recipe). Then, of the real notes a
                there: of notes that the run continues from the first 0.5 s of real ones, of real notes, and
                of two notes cut together.
 
-Shares and medians have their 95 % intervals (Wilson; bootstrap) over notes.
+Pitch, instrument, harmonicity and seam are also given for trained and for held-out notes alone. Shares and
+medians have their 95 % intervals (Wilson; bootstrap) over notes.
 
   python tools/bench/notes.py runs/notes --data notes.tar --out out --json
 
@@ -99,6 +100,16 @@ def chosen(notes: Sequence[Note], count: int, seed: int) -> list[Note]:
     for kind in kinds:
         found += dice.sample(kind, min(count // len(kinds), len(kind)))
     return found
+
+
+def kinds(notes: Sequence[Note]) -> dict[str, list[int]]:
+    """The places of all notes, of trained and of held-out ones, those that there are."""
+    every = {
+        "all": list(range(len(notes))),
+        "trained": [i for i, note in enumerate(notes) if not note.held_out],
+        "held out": [i for i, note in enumerate(notes) if note.held_out],
+    }
+    return {kind: places for kind, places in every.items() if places}
 
 
 def asks(pipeline: Pipeline, notes: Sequence[Note]) -> list[Ask]:
@@ -243,10 +254,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     drawn = [mono(made) for made in pipeline.each(asks(pipeline, asked), seed=options.seed)]
     sets = {"real": [note.wave for note in asked], "drawn": drawn}
     judge, report = classifier(notes, asked), dict[str, Any](run=str(options.run), seed=options.seed)
-    for kind in ("all", "trained", "held out"):
-        places = [i for i, n in enumerate(asked) if kind == "all" or n.held_out == (kind == "held out")]
-        if not places:
-            continue
+    for kind, places in kinds(asked).items():
         part = [asked[i] for i in places]
         report[kind] = {}
         for what, waves in sets.items():
@@ -268,9 +276,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         }
     some = asked[:: max(1, len(asked) // options.seams)][: options.seams]
     real = [note.wave for note in notes]
-    kinds = {"real": [n.wave for n in some], "continued": continued(pipeline, some, options.seed)}
+    joined = {
+        "real": [note.wave for note in some],
+        "continued": continued(pipeline, some, options.seed),
+        "spliced": spliced(some),
+    }
     report["seam"] = {
-        name: seams(waves, real) for name, waves in (kinds | {"spliced": spliced(some)}).items()
+        name: {kind: seams([waves[i] for i in places], real) for kind, places in kinds(some).items()}
+        for name, waves in joined.items()
     }
     if options.out:
         report["sheet"] = str(picture(asked, drawn, options.out))

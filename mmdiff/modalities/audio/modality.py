@@ -23,6 +23,7 @@ from mmdiff.modalities import base
 from mmdiff.modalities.audio import ear, timbre
 from mmdiff.modalities.audio.levels import POLICIES, levelled
 from mmdiff.modalities.audio.mixing import mapped, resampled
+from mmdiff.modalities.audio.nearest import nearest
 from mmdiff.modalities.audio.picture import spectrogram
 from mmdiff.modalities.audio.spectra import Beside, Representation, representation
 from mmdiff.modalities.sample import Sample
@@ -228,7 +229,7 @@ class Audio:
         Raises:
             ValueError: x0 holds numbers that are not finite, or too large for a sound.
         """
-        return self._made(self._wave(x0))
+        return self._made(self._wave(x0), self.level)
 
     def decode_beside(
         self, x0: Float[Tensor, "k l"], kept: Sequence[tuple[Bool[Tensor, " s"], Float[Tensor, "c _"]]]
@@ -236,7 +237,7 @@ class Audio:
         """`decode` with what is kept of sounds sample for sample, whatever their coefficients lose.
 
         Each fades over to what was made, as far into it as made frames reach: a shorter fade is heard more
-        often as a seam.
+        often as a seam. What is kept says how loud all is: of the policies of `level` only `clip` acts.
 
         Args:
             x0: without whitening.
@@ -248,14 +249,12 @@ class Audio:
             sound = F.pad(packed, (0, self.samples))[:, : self.samples]
             whole, known = torch.where(inside, sound, whole), known | self._frames(inside)
             sounds.append((inside, sound))
-        wave = self._wave(x0, whole, known)
+        wave, at = self._wave(x0, whole, known), torch.arange(self.samples)
         for inside, sound in sounds:
-            at = torch.arange(self.samples)
-            before = torch.where(inside, -fade, at).cummax(0).values  # the nearest places that are not its
-            after = torch.where(inside, self.samples + fade, at).flip(0).cummin(0).values.flip(0)
+            before, after = nearest(~inside, (-fade, self.samples + fade))
             share = (torch.minimum(at - before, after - at) / fade).clamp(max=1)
             wave = torch.lerp(wave, sound, share)
-        return self._made(wave)
+        return self._made(wave, "clip" if self.level == "clip" else "none")
 
     def _frames(self, inside: Bool[Tensor, " s"]) -> Bool[Tensor, " l"]:
         """Which frames depend on samples inside alone."""
@@ -281,8 +280,8 @@ class Audio:
             raise ValueError("x0 holds numbers that are not finite, expected the coefficients of a sound")
         return wave
 
-    def _made(self, wave: Float[Tensor, "c s"]) -> Sample:
-        return Sample(levelled(wave, self.sample_rate, self.level), sample_rate=self.sample_rate)
+    def _made(self, wave: Float[Tensor, "c s"], level: str) -> Sample:
+        return Sample(levelled(wave, self.sample_rate, level), sample_rate=self.sample_rate)
 
     def preview(self, sample: Sample) -> Pillow.Image:
         """The spectrogram."""

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
 from mmdiff.errors import UserError
+from mmdiff.modalities.audio.nearest import nearest
 
 # Of a sine at full scale: where the scale turns from logarithmic to linear, 60 dB down. What is fainter has a
 # frequency that nobody hears, and hardly any in this scale.
@@ -140,8 +141,7 @@ class Polar:
 def _led(error: Float[Tensor, "rows bins l"], known: Bool[Tensor, " l"]) -> Float[Tensor, "rows bins l"]:
     """Angles known in some frames, which between two of these go the short way from one to the other."""
     at, end = torch.arange(len(known), device=known.device), len(known)
-    before = torch.where(known, at, -1).cummax(0).values
-    after = torch.where(known, at, end).flip(0).cummin(0).values.flip(0)
+    before, after = nearest(known, (-1, end))
     first, last = torch.where(before < 0, after, before), torch.where(after == end, before, after)
     way = torch.remainder(error[..., last] - error[..., first] + math.pi, 2 * math.pi) - math.pi
     return error[..., first] + way * ((at - first) / (last - first).clamp_min(1))
