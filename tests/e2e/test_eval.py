@@ -1,5 +1,6 @@
 """Runs are evaluated by the words of the command line, in seconds."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,12 @@ from PIL import Image
 from mmdiff import cli
 from mmdiff.data import shapes, soundfiles, tones
 from mmdiff.evaluation import evaluate
-from mmdiff.evaluation.evaluate import draw
+from mmdiff.evaluation.evaluate import asked, draw
+from mmdiff.evaluation.real import Real
+from mmdiff.generation.asked import Asked
+from mmdiff.generation.model import build
 from mmdiff.generation.pipeline import load
+from mmdiff.recipe import ConditionSpec
 
 SOUND = """
 modality: audio
@@ -131,12 +136,23 @@ def test_clips_are_judged_by_the_law_that_they_move_by(capsys, tmp_path):
 
 def test_samples_are_those_that_the_pipeline_draws(sounding):
     pipeline = load(sounding)
-    asked = [{"timbre": "bell", "pitch": "60"}, {}, {"timbre": "sine"}]
-    drawn, broken = draw(pipeline, asked, pipeline.recipe.sampling, seed=3)
+    wishes = [{"timbre": "bell", "pitch": "60"}, {}, {"timbre": "sine"}]
+    drawn, broken = draw(pipeline, [Asked(raw, None, {}) for raw in wishes], pipeline.recipe.sampling, seed=3)
     assert broken == 0
-    for index, raw in enumerate(asked):
+    for index, raw in enumerate(wishes):
         (one,) = pipeline.sample(seed=3, first=index, **raw)
         assert torch.equal(drawn[index], one.sample.value)
+
+
+def test_a_run_that_takes_envelopes_is_asked_for_those_of_real_sounds(sounding):
+    loud = {**load(sounding).recipe.conditions, "loud": ConditionSpec(kind="envelope")}
+    model = build(dataclasses.replace(load(sounding).recipe, conditions=loud))
+    twins = 0.1 * torch.randn(4, 1, model.modality.samples)
+    wishes = asked(model, Real(twins, twins, [{}, {"timbre": "bell"}, {}, {}], [{}] * 4, []))
+    assert [wish.raw for wish in wishes] == [{}, {"timbre": "bell"}, {}, {}]
+    for twin, wish in zip(twins, wishes, strict=True):
+        assert torch.equal(wish.curves[:1], model.modality.envelope(twin))
+        assert bool((wish.curves[1:] == 1).all())
 
 
 def test_samples_that_are_not_finite_are_counted(sounding, monkeypatch):

@@ -98,12 +98,13 @@ def test_a_picture_stands_in_the_frames_that_are_named(pipeline, files):
 def test_a_clip_of_which_one_frame_is_seen_is_no_picture(pipeline, files, tmp_path):
     """It stands where it begins, and not in whatever frames are named."""
     modality, short = pipeline.model.modality, tmp_path / "short.gif"
-    Video(16, 12, 2).write(Sample(torch.zeros(2, 12, 16, 3, dtype=torch.uint8), fps=Fraction(50)), short)
+    frames = torch.stack([torch.zeros(12, 16, 3), torch.full((12, 16, 3), 255)]).byte()
+    Video(16, 12, 2).write(Sample(frames, fps=Fraction(50)), short)
     seen = {f"{files / 'a.png'}@0-3": 4 * [True], f"{files / 'a.gif'}:3@0-3": [False, False, False, True]}
-    for spec, frames in {**seen, f"{short}@0-3": [True, False, False, False]}.items():
+    for spec, kept in {**seen, f"{short}@0-3": [True, False, False, False]}.items():
         source = opened(from_file.Given.parse(spec), modality)
         assert source.packed.shape[1] == 1
-        assert source.mask(modality).flatten(2).any(2).tolist() == [frames]
+        assert source.mask(modality).flatten(2).any(2).tolist() == [kept]
 
 
 def test_between_two_pictures_and_before_a_clip(pipeline, files):
