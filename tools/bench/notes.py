@@ -14,8 +14,8 @@ it was never trained on (data.hold_out of its recipe). Then, of the real notes a
                there: of notes that the run continues from the first 0.5 s of real ones, of real notes, and
                of two notes cut together.
 
-Pitch, instrument, harmonicity and seam are also given for trained and for held-out notes alone. Shares and
-medians have their 95 % intervals (Wilson; bootstrap) over notes.
+Each is also given for trained and for held-out notes alone. Shares and medians have
+their 95 % intervals (Wilson; bootstrap) over notes.
 
   python tools/bench/notes.py runs/notes --data notes.tar --out out --json
 
@@ -270,9 +270,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             }
     if any(spec.kind == "style" for spec in pipeline.recipe.conditions.values()):
         alike, names = referenced(pipeline, notes, asked, options.seed), [note.instrument for note in asked]
+        wanted = {"alike": names, "unlike": [*names[1:], *names[:1]]}
         report["reference"] = {
-            "alike": judge.right(alike, names),
-            "unlike": judge.right(alike, [*names[1:], *names[:1]]),
+            name: {
+                kind: judge.right([alike[i] for i in places], [those[i] for i in places])
+                for kind, places in kinds(asked).items()
+            }
+            for name, those in wanted.items()
         }
     some = asked[:: max(1, len(asked) // options.seams)][: options.seams]
     real = [note.wave for note in notes]
