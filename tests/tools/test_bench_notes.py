@@ -104,7 +104,7 @@ def test_the_whole_measure_of_a_run(run, folder, tmp_path, monkeypatch, capsys):
     assert set(report["held out"]["drawn"]) == set(report["all"]["real"])
     assert report["held out"]["drawn"]["instrument"]["n"] == 2
     assert report["seam"]["continued"]["all"]["n"] == 2
-    assert report["reference"]["alike"]["n"] == report["reference"]["unlike"]["all"]["n"] == 4
+    assert report["reference"]["alike"]["all"]["n"] == report["reference"]["unlike"]["all"]["n"] == 4
     assert (tmp_path / "notes.png").read_bytes().startswith(b"\x89PNG")
 
 
