@@ -148,7 +148,7 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 
 def refuse_values(recipe: Recipe, source: Source) -> None:
-    """Raises UserError if a label or number of a sample, or of `sampling`, is one that no condition takes.
+    """Raises UserError if a label or number, of a sample or of `sampling`, is none of its condition's.
 
     Nor may what a sound says when it is played as low as ``data.detune`` allows.
     """
