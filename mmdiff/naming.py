@@ -85,16 +85,15 @@ def _check_options(entry: Callable[..., Any], options: Mapping[str, Any], what: 
     for name, value in options.items():
         if name not in valid:
             raise UserError(f"{what} has no option {name!r}{suggestion(name, valid)}")
-        for alike, kind in ((_is_number, "a number"), (_is_word, "a word")):
-            if alike(valid[name]) and not alike(value):
-                raise UserError(
-                    f"option {name!r} of {what}: got {value!r}, expected {kind} such as {valid[name]!r}"
-                )
+        kind = _kind(valid[name])
+        if kind and _kind(value) != kind:
+            raise UserError(
+                f"option {name!r} of {what}: got {value!r}, expected a {kind} such as {valid[name]!r}"
+            )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_word(value: object) -> bool:
-    return isinstance(value, str)
+def _kind(value: object) -> str:
+    """What messages call a number or a word; nothing for other values, which the entry checks itself."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return "number"
+    return "word" if isinstance(value, str) else ""

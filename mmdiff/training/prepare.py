@@ -116,8 +116,8 @@ def whiten(model: Model, data: Positions) -> None:
             (model.modality.unpack(packed) for packed, _ in windows),
             (None if valid is None else valid.sum().long() for _, valid in windows),
         )
-        model.mean.copy_(mean.reshape(model.mean.shape))
-        model.std.copy_(std.reshape(model.std.shape) / heard(model.modality).gains.reshape(model.std.shape))
+        for buffer, values in ((model.mean, mean), (model.std, std.float() / heard(model.modality).gains)):
+            buffer.copy_(values.reshape(buffer.shape))
     for name, references in data.references.items():
         styles = torch.stack([references.measured(data.place(position)) for position in range(count)])
         part = model.conditions.parts[name]
