@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -59,12 +60,15 @@ class Denoiser(nn.Module):
 
         Realised in the network's output space, where numbers stay bounded.  At sigma = 0 there is no error.
         """
-        (p, q), known = self.mixture(level), self.coefficients(level)
+        mixture, known = NoiseLevel(*self.mixture(level)), self.coefficients(level)
         factor = torch.where(level.sigma > 0, weight(level) * known[:, 3] ** 2, 0.0).to(x0)
-        predicted = self.predict(spread(known[:, 0], x0) * level.mix(x0, eps), known, condition, valid)
-        square = (predicted - spread(p, x0) * x0 - spread(q, x0) * eps).square()
-        held = torch.ones_like(square) if counts is None else counts.expand_as(square)
-        return factor * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
+        scaled = NoiseLevel(*(known[:, 0] * part for part in level))
+        predicted = self.predict(scaled.mix(x0, eps), known, condition, valid)
+        square = F.mse_loss(predicted, mixture.mix(x0, eps), reduction="none").mean(1, keepdim=True)
+        if counts is None:
+            return factor * square.flatten(1).mean(1)
+        counts = counts.to(square)
+        return factor * (square * counts).flatten(1).sum(1) / counts.flatten(1).sum(1)
 
     def predict(self, x: Tensor, known: Tensor, condition: Any, valid: Mask = None) -> Tensor:
         return self.net(x, known[:, 1].float(), condition, valid).to(x.dtype)

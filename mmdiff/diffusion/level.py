@@ -43,7 +43,7 @@ class NoiseLevel(NamedTuple):
 
     def mix(self, x0: Tensor, eps: Tensor) -> Tensor:
         """The noisy sample ``x`` of data ``x0`` and noise ``eps``."""
-        return spread(self.alpha, x0) * x0 + spread(self.sigma, x0) * eps
+        return torch.addcmul(spread(self.alpha, x0) * x0, spread(self.sigma, x0), eps)
 
     def eps(self, x: Tensor, x0: Tensor) -> Tensor:
         """The noise in ``x`` when its data is ``x0``; undefined at ``sigma = 0``."""

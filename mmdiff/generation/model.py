@@ -82,7 +82,7 @@ class Model(nn.Module):
         """What the network works on, from x0 as the modality makes it."""
         if self.mean is None or self.std is None:
             return x0
-        return (x0 - self.mean) / self.std
+        return torch.addcmul(-self.mean / self.std, x0, 1 / self.std)
 
     def decode(self, x0: Tensor, modality: Modality) -> Sample:
         """The sample that one x0 of the network stands for; ``modality`` is at its size."""
