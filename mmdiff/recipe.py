@@ -6,7 +6,7 @@ completely and ``load`` of that text gives an equal recipe. Names of core parts 
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +24,11 @@ RATE = r"[1-9]\d{0,17}(?:/[1-9]\d{0,17})?|[1-9]\d{0,8}\.\d{1,6}"  # what Fractio
 Rate = Annotated[str, Form(RATE, "frames a second, such as 8 or 24000/1001")]
 Level = Annotated[float, Range(low=0)]
 
-# Words of ``Pipeline.sample``, which a condition of that name would be mistaken for
+# Words of ``Pipeline.sample`` and of guidance, which a condition of that name would be mistaken for
 TAKEN = frozenset(
     [
-        *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "interval", "rescale"),
-        *("overlap", "seed", "first", "size", "given", "progress"),
+        *("self", "prompt", "n", "steps", "sampler", "grid", "guidance", "guidance_by", "interval"),
+        *("rescale", "overlap", "seed", "first", "size", "given", "progress", "main", "null"),
     ]
 )
 
@@ -164,6 +164,7 @@ class Sampling:
     grid: str = "uniform"
     steps: Count = 16
     guidance: Level = 3.0
+    guidance_by: dict[str, Level] = field(default_factory=dict)  # of conditions with a weight of their own
     interval: tuple[Level, Level] | None = None  # guide only where rho is between the two
     rescale: Share = 0.0
     # of clips longer than those of training: frames that a window shares with the one before; None: a quarter
@@ -197,16 +198,7 @@ class Recipe:
             got = f"got {self.diffusion.shared_noise}, expected 0"
             raise UserError(f"diffusion.shared_noise: {got}: {self.modality} has no frames to share it")
         _check_data(self.data, self.modality)
-        if self.sampling.interval and self.sampling.interval[0] >= self.sampling.interval[1]:
-            raise UserError(f"sampling.interval: got {list(self.sampling.interval)}, expected low < high")
-        for name in self.sampling.conditions:
-            if name not in self.conditions:
-                hint = suggestion(name, self.conditions)
-                raise UserError(f"sampling.conditions: unknown condition {name!r}{hint}")
-            if self.conditions[name].kind in REFERENCES:
-                raise UserError(
-                    f"sampling.conditions.{name}: takes a file, which only mmdiff sample can be given"
-                )
+        _check_sampling(self.sampling, self.conditions)
 
     @property
     def columns(self) -> frozenset[str]:
@@ -246,6 +238,21 @@ def _check_data(data: Data, modality: str) -> None:
     if data.detune and modality != "audio":
         got = f"got {data.detune!r}, expected nothing"
         raise UserError(f"data.detune: {got}: only sounds have a pitch")
+
+
+def _check_sampling(sampling: Sampling, conditions: Mapping[str, ConditionSpec]) -> None:
+    """Raises UserError if what is asked for is not among the conditions, or nothing lies in an interval."""
+    if sampling.interval and sampling.interval[0] >= sampling.interval[1]:
+        raise UserError(f"sampling.interval: got {list(sampling.interval)}, expected low < high")
+    for key in ("conditions", "guidance_by"):
+        for name in getattr(sampling, key):
+            if name not in conditions:
+                raise UserError(f"sampling.{key}: unknown condition {name!r}{suggestion(name, conditions)}")
+    for name in sampling.conditions:
+        if conditions[name].kind in REFERENCES:
+            raise UserError(
+                f"sampling.conditions.{name}: takes a file, which only mmdiff sample can be given"
+            )
 
 
 def _check(name: str, spec: ConditionSpec) -> None:

@@ -99,6 +99,8 @@ def test_help_teaches(capsys, words):
         ("sample x --steps many", 2, "argument --steps: got 'many', expected a whole number of at least 1"),
         ("sample x --seed -1", 2, "argument --seed: got '-1', expected a whole number of at least 0"),
         ("sample x --guidance nan", 2, "argument --guidance: got 'nan', expected a number of at least 0"),
+        ("sample x --guidance style=x", 2, "argument --guidance: got 'x', expected a number of at least 0"),
+        ("sample x --guidance =2", 2, "argument --guidance: got '=2', expected W or NAME=W"),
         ("sample x --size 32", 2, "argument --size: size '32': expected WIDTHxHEIGHT in pixels"),
         ("sample x --seconds 0", 2, "argument --seconds: got '0', expected a number above 0"),
         ("sample x --condition google", 2, "argument --condition: got 'google', expected NAME=VALUE"),

@@ -76,6 +76,7 @@ def contents(draw):
             )
     written = {n: spec for n, spec in content["conditions"].items() if spec["kind"] not in recipes.REFERENCES}
     sampling["conditions"] = {name: draw(TEXT) for name in written}
+    sampling["guidance_by"] = {name: draw(NUMBERS) for name in content["conditions"]}
     return content
 
 
@@ -152,6 +153,8 @@ def test_text_means_what_the_field_is(tmp_path):
         ("data: {sizes: [9x9, 32x32]}", None, "data.sizes: got ['9x9', '32x32'] beside 32x32, expected each"),
         ("data: {detune: midi/1}", None, "data.detune: got 'midi/1', expected nothing: only sounds have"),
         ("sampling: {conditions: {text: a}}", None, "sampling.conditions: unknown condition 'text'"),
+        ("sampling: {guidance_by: {text: 2}}", None, "sampling.guidance_by: unknown condition 'text'"),
+        ("sampling: {guidance_by: {text: -2}}", 3, "sampling.guidance_by.text: got '-2', expected >= 0"),
         ("sampling: {steps: 1.5}", 3, "sampling.steps: got '1.5', expected a whole number"),
         ("name: a/b", 3, "name: got 'a/b', expected a name without slashes"),
         ("name: ..", 3, "name: got '..', expected a name"),

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, folder, scale, seed
+from mmdiff.commands.verb import Verb, count, folder, guided, pulls, seed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add("-n", type=count, metavar="N", help="samples to draw (default: 100, at most half of the real ones)")
     add("--steps", type=count, metavar="N", help="steps of the sampler *")
-    add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
+    guided(parser)
     add(
         "--seed",
         type=seed,
@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
             args.data,
             args.n,
             steps=args.steps,
-            guidance=args.guidance,
             seed=args.seed,
             pitch=args.pitch,
             embeddings=args.embeddings,
             progress=progress,
+            **pulls(args.guidance),
         )
     print(report.table())
     if args.out:

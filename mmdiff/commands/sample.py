@@ -8,7 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmdiff.commands.progress import shown
-from mmdiff.commands.verb import Verb, count, folder, rate, scale, seconds, seed, setting, share, size
+from mmdiff.commands.verb import (
+    Verb,
+    count,
+    folder,
+    guided,
+    pulls,
+    rate,
+    scale,
+    seconds,
+    seed,
+    setting,
+    share,
+    size,
+)
 from mmdiff.errors import UserError
 from mmdiff.naming import suggestion
 
@@ -41,7 +54,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=count, metavar="N", help="steps of the sampler *")
     add("--sampler", metavar="NAME", help="such as dpmpp_2m or 'ddim(eta=1)' *")
     add("--grid", metavar="NAME", help="how the steps are spread, such as karras *")
-    add("--guidance", type=scale, metavar="W", help="how strongly prompt and conditions pull; 1 is off *")
+    guided(parser)
     add(
         "--interval",
         nargs=2,
@@ -99,7 +112,6 @@ def run(args: argparse.Namespace) -> int:
             steps=args.steps,
             sampler=args.sampler,
             grid=args.grid,
-            guidance=args.guidance,
             interval=args.interval and tuple(args.interval),
             rescale=args.rescale,
             overlap=args.overlap,
@@ -107,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
             size=asked,
             given=args.given,
             progress=progress,
+            **pulls(args.guidance),
             **conditions(args.condition, pipeline.recipe.conditions),
         )
         args.out.mkdir(parents=True, exist_ok=True)

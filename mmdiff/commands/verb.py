@@ -3,10 +3,10 @@
 import argparse
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmdiff.errors import UserError
 from mmdiff.recipe import RATE, pixels
@@ -46,6 +46,36 @@ def seed(text: str) -> int:
 def scale(text: str) -> float:
     """A number of at least 0."""
     return _number(text, float, 0, "a number of at least 0")
+
+
+def pull(text: str) -> tuple[str, float]:
+    """W, of all conditions: their name is then ""; or NAME=W, of one."""
+    name, equals, weight = text.rpartition("=")
+    if equals and not name:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected W or NAME=W")
+    return name, scale(weight)
+
+
+def guided(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--guidance``."""
+    parser.add_argument(
+        "--guidance",
+        action="append",
+        default=[],
+        type=pull,
+        metavar="W",
+        help="how strongly prompt and conditions pull, 1 is off; NAME=W, as style=2: how strongly one does; "
+        "repeatable *",
+    )
+
+
+def pulls(given: Sequence[tuple[str, float]]) -> dict[str, Any]:
+    """What ``--guidance`` asks for: the guidance of all, and that of some by name."""
+    for name, weight in given:
+        if [other for other, _ in given].count(name) > 1:
+            raise UserError(f"--guidance {name + '=' if name else ''}{weight:g}: is given twice")
+    by = dict(given)
+    return {"guidance": by.pop("", None), "guidance_by": by or None}
 
 
 def seconds(text: str) -> float:

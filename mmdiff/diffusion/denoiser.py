@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmdiff.diffusion.level import NoiseLevel, spread
+from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.targets import TARGETS, Pair, solve
 from mmdiff.diffusion.weights import Weight
 
@@ -65,10 +65,8 @@ class Denoiser(nn.Module):
         scaled = NoiseLevel(*(known[:, 0] * part for part in level))
         predicted = self.predict(scaled.mix(x0, eps), known, condition, valid)
         square = F.mse_loss(predicted, mixture.mix(x0, eps), reduction="none").mean(1, keepdim=True)
-        if counts is None:
-            return factor * square.flatten(1).mean(1)
-        counts = counts.to(square)
-        return factor * (square * counts).flatten(1).sum(1) / counts.flatten(1).sum(1)
+        held = torch.ones_like(square) if counts is None else counts.to(square)
+        return factor * (square * held).flatten(1).sum(1) / held.flatten(1).sum(1)
 
     def predict(self, x: Tensor, known: Tensor, condition: Any, valid: Mask = None) -> Tensor:
         return self.net(x, known[:, 1].float(), condition, valid).to(x.dtype)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from mmdiff.diffusion import named
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.schedules import Schedule
 
@@ -97,14 +98,6 @@ def custom(schedule: Schedule, steps: int, rho: Sequence[float] = ()) -> NoiseLe
     return schedule.of_rho(ended(values))
 
 
-GRIDS: dict[str, Callable[..., NoiseLevel]] = {
-    "karras": karras,
-    "exponential": exponential,
-    "logsnr": logsnr,
-    "rho": rho,
-    "uniform": uniform,
-    "trailing": trailing,
-    "leading": leading,
-    "linspace": linspace,
-    "custom": custom,
-}
+GRIDS: dict[str, Callable[..., NoiseLevel]] = named(
+    karras, exponential, logsnr, rho, uniform, trailing, leading, linspace, custom
+)

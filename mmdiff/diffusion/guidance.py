@@ -1,7 +1,7 @@
 """Guidance: which branches a level needs, and how their estimates of x0 make one.
 
-A branch is a row of the network call: "main" has the request's condition and "null" has none.  All guidance
-acts on x0, where it means the same for every schedule and target.  Scale 1 is no guidance.
+A branch is a row of the network call: "main" has all conditions of the request, "null" has none, and the name
+of one stands for all but it.  All guidance acts on x0, where it means the same for every schedule and target.
 """
 
 from dataclasses import dataclass, field
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from mmdiff.diffusion.level import NoiseLevel, spread
 
+Own = tuple[tuple[str, float], ...]  # conditions and their scales
+
 
 @runtime_checkable
 class Guidance(Protocol):
-    """``branches`` says what to evaluate at a level (0-dim); ``combine`` takes the results in that order."""
+    """``branches`` says what to evaluate at a level (0-dim), "main" first; ``combine`` takes the results."""
 
     def branches(self, level: NoiseLevel) -> tuple[str, ...]: ...
 
@@ -24,16 +26,27 @@ class Guidance(Protocol):
 
 @dataclass(frozen=True)
 class ClassifierFree:
-    """``null + scale * (main - null)`` (Ho & Salimans, 2022, arXiv:2207.12598, eq. 6 with scale = w + 1)."""
+    """``null + scale * (main - null)`` (Ho & Salimans, 2022, arXiv:2207.12598, eq. 6 with scale = w + 1).
+
+    Scale 1 is no guidance.  A condition with a scale of its own adds ``(own - scale) * (main - all but it)``,
+    which costs a branch; of two conditions that makes eq. 3 of Brooks et al., 2023, arXiv:2211.09800.
+    """
 
     scale: float = 3.0
+    each: Own = ()
+
+    @property
+    def away(self) -> dict[str, float]:
+        """How far each other branch pushes x0 away from it, in distances from "main"."""
+        null = {} if self.scale == 1 else {"null": self.scale - 1}
+        return null | {name: own - self.scale for name, own in self.each}
 
     def branches(self, level: NoiseLevel) -> tuple[str, ...]:
-        return ("main",) if self.scale == 1 else ("main", "null")
+        return ("main", *self.away)
 
     def combine(self, x0s: tuple[Tensor, ...], level: NoiseLevel) -> Tensor:
-        main, null = x0s[0], x0s[-1]
-        return null + self.scale * (main - null)
+        main, *others = x0s
+        return sum((push * (main - x0) for push, x0 in zip(self.away.values(), others, strict=True)), main)
 
 
 @dataclass(frozen=True)
@@ -78,17 +91,17 @@ class Rescale:
 
     def combine(self, x0s: tuple[Tensor, ...], level: NoiseLevel) -> Tensor:
         guided = self.base.combine(x0s, level)
-        if len(x0s) == 1:
-            return guided
         # one sample at a time, because a batched reduction may round by its neighbours
         ratio = torch.stack([main.std() / mixed.std() for main, mixed in zip(x0s[0], guided, strict=True)])
         share = torch.lerp(torch.ones_like(ratio), ratio.nan_to_num(1.0, 1.0), self.phi)  # a blank one stays
         return guided * spread(share, guided)
 
 
-def guide(scale: float, interval: tuple[float, float] | None = None, rescale: float = 0.0) -> Guidance:
-    """Classifier-free guidance with a scale (1 is off), inside an interval of rho, rescaled."""
-    guidance: Guidance = ClassifierFree(scale)
+def guide(
+    scale: float, interval: tuple[float, float] | None = None, rescale: float = 0.0, each: Own = ()
+) -> Guidance:
+    """Classifier-free guidance with a scale (1 is off), or some, inside an interval of rho, rescaled."""
+    guidance: Guidance = ClassifierFree(scale, each)
     guidance = Rescale(guidance, rescale) if rescale else guidance
     return Interval(guidance, *interval) if interval else guidance
 

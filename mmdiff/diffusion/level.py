@@ -45,10 +45,6 @@ class NoiseLevel(NamedTuple):
         """The noisy sample ``x`` of data ``x0`` and noise ``eps``."""
         return torch.addcmul(spread(self.alpha, x0) * x0, spread(self.sigma, x0), eps)
 
-    def eps(self, x: Tensor, x0: Tensor) -> Tensor:
-        """The noise in ``x`` when its data is ``x0``; undefined at ``sigma = 0``."""
-        return (x - spread(self.alpha, x) * x0) / spread(self.sigma, x)
-
     def at(self, i: int) -> "NoiseLevel":
         return NoiseLevel(self.alpha[i], self.sigma[i])
 

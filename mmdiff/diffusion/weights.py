@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from mmdiff.diffusion import named
 from mmdiff.diffusion.level import NoiseLevel
 from mmdiff.diffusion.schedules import Schedule
 
@@ -122,21 +123,8 @@ def low_discrepancy(seed: int, index: Int64[Tensor, "*n"]) -> Float[Tensor, "*n"
     return ((turn >> 12 & 2**52 - 1).double() + 0.5) / 2**52  # 52 bits: rounding never reaches 1
 
 
-WEIGHTS: dict[str, Callable[..., Tensor]] = {
-    "eps_simple": eps_simple,
-    "v": v,
-    "edm": edm,
-    "velocity": velocity,
-    "min_snr": min_snr,
-    "soft_min_snr": soft_min_snr,
-    "p2": p2,
-    "sigmoid": sigmoid,
-}
+WEIGHTS: dict[str, Callable[..., Tensor]] = named(
+    eps_simple, v, edm, velocity, min_snr, soft_min_snr, p2, sigmoid
+)
 
-DENSITIES: dict[str, Callable[..., Tensor]] = {
-    "uniform": uniform,
-    "log_normal": log_normal,
-    "logit_normal": logit_normal,
-    "mode": mode,
-    "cosine": cosine,
-}
+DENSITIES: dict[str, Callable[..., Tensor]] = named(uniform, log_normal, logit_normal, mode, cosine)

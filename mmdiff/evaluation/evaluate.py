@@ -1,6 +1,5 @@
 """From a run and real data to a report: draw what the real samples are, and measure both."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -36,6 +35,7 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
     *,
     steps: int | None = None,
     guidance: float | None = None,
+    guidance_by: Mapping[str, float] | None = None,
     seed: int = 0,
     pitch: str | None = None,
     embeddings: bool = False,
@@ -52,6 +52,7 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
         n: how many to draw; 100, or half of the real ones where those are fewer than 200, when None.
         steps: of the sampler; as the run's recipe says when None.
         guidance: how strongly the conditions pull; as the recipe says when None.
+        guidance_by: how strongly some of them do, as ``Pipeline.sample`` takes it.
         seed: chooses the real samples and the noise.
         pitch: the metadata column with the pitch as a MIDI number; when None that of the run's number
             condition on a column named midi or pitch, if it has one.
@@ -65,7 +66,7 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
     pipeline = load(run)
     recipe, modality = pipeline.recipe, pipeline.model.modality
     _refuse(modality, pitch, embeddings)
-    sampling = _sampling(recipe.sampling, steps, guidance)
+    sampling = pipeline.settings(steps=steps, guidance=guidance, guidance_by=guidance_by)
     source, called = source_of(recipe, modality, None if data is None else Path(data))
     real = choose(source, called, recipe, pipeline.model, n, seed)
     column = pitch_column(recipe, real.columns, pitch) if modality.name == "audio" else None
@@ -80,7 +81,8 @@ def asked(model: Model, real: Real) -> list[Asked]:
     found = []
     for raw, twin in zip(real.asked, real.twins, strict=True):
         own = {name: heard(model.modality).envelope(twin) for name in model.curves}
-        found.append(Asked(raw, alongside(own, model, model.modality), {}))
+        names = frozenset([*raw, *own])
+        found.append(Asked(names, raw, alongside(own, model, model.modality), {}))
     return found
 
 
@@ -95,7 +97,7 @@ def draw(
     model, engine = pipeline.model, Engine(pipeline.model, pipeline.precision, pipeline.rows)
     program, shape, requests = model.program(sampling), model.modality.shape, list[Request]()
     for index, wish in enumerate(wishes):
-        guidance = guidance_of(unguided(sampling) if wish.nothing else sampling)
+        guidance = guidance_of(unguided(sampling) if wish.nothing else sampling, wish.names)
         shared = pipeline.recipe.diffusion.shared_noise
         requests.append(
             Request(shape, program, guidance, wish.raw, seed, index, curves=wish.curves, shared=shared)
@@ -187,14 +189,6 @@ def _refuse(modality: Modality, pitch: str | None, embeddings: bool) -> None:
         features.require()
 
 
-def _sampling(recipe: Sampling, steps: int | None, guidance: float | None) -> Sampling:
-    """The recipe's sampling with what is given."""
-    if steps is not None:
-        whole("steps", steps, 1)
-        recipe = dataclasses.replace(recipe, steps=steps)
-    return recipe if guidance is None else dataclasses.replace(recipe, guidance=float(guidance))
-
-
 def _facts(pipeline: Pipeline, sampling: Sampling, data: str, n: int, seed: int) -> dict[str, Any]:
     """All that decides the numbers."""
     origin, modality = pipeline.origin, pipeline.model.modality
@@ -214,6 +208,7 @@ def _facts(pipeline: Pipeline, sampling: Sampling, data: str, n: int, seed: int)
         "grid": sampling.grid,
         "steps": sampling.steps,
         "guidance": sampling.guidance,
+        "guidance_by": sampling.guidance_by,
         "versions": versions(),
     }
 

@@ -28,11 +28,13 @@ class Asked:
     """The conditions of a sample, as a request holds them.
 
     Attributes:
-        raw: by name.
-        curves: what runs along with the sample; None when nothing does.
+        names: of all.
+        raw: by name, those that do not run along with the sample.
+        curves: what does; None when nothing does.
         sha256: of the files that conditions were measured from, by the name of the condition.
     """
 
+    names: frozenset[str]
     raw: Mapping[str, Value]
     curves: Float[Tensor, "e *axes"] | None
     sha256: Mapping[str, str]
@@ -40,7 +42,7 @@ class Asked:
     @property
     def nothing(self) -> bool:
         """Whether there is anything that guidance could strengthen."""
-        return not self.raw and self.curves is None
+        return not self.names
 
 
 def ask(
@@ -79,7 +81,7 @@ def ask(
         else:
             raw[name] = word
     model.conditions.ids(raw)  # complains about unknown values
-    return Asked(raw, alongside(aligned, model, modality), hashes)
+    return Asked(frozenset(words), raw, alongside(aligned, model, modality), hashes)
 
 
 def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, str]:

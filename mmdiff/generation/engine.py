@@ -1,16 +1,15 @@
 """Many requests, one network: rows of different requests share its calls and do not notice each other.
 
-A row is one evaluation of the network; a guided sample needs two.  Libraries choose kernels by the shape of
-the batch, and kernels round differently, so bits depend on how many rows a call has.  They do not depend on
-what the other rows hold.  Therefore **every call has the same number of rows**, spare ones being repetitions,
-and a sample comes out the same, bit for bit, alone or beside any others.
+A row is one evaluation of the network; a guided sample needs two or more.  Libraries choose kernels by
+the shape of the batch, and kernels round differently, so bits depend on how many rows a call has.  They
+do not depend on what the other rows hold.  Therefore **every call has the same number of rows**, spare
+ones being repetitions, and a sample comes out the same, bit for bit, alone or beside any others.
 
 Measured on a CPU with AVX512: in float32, linear layers and 1x1 convolutions differ below 16 rows; in
 bfloat16, wide linear layers differ below 34.  So padding to a multiple of four is not enough for either.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from mmdiff.generation.flight import Batch, Chosen, Flight, Plan, arrange, comin
 from mmdiff.generation.model import Model
 from mmdiff.generation.request import Finished, Progress, Request
 from mmdiff.nets import Condition, Given
+from mmdiff.nets.axes import per_channel
 
 PRECISIONS = ("bf16", "fp32")
 ROWS = 8  # four guided samples; fewer make one sample faster, more make many samples faster
@@ -65,13 +65,11 @@ class Engine:
     @property
     def outstanding(self) -> int:
         """Rows that are still to be evaluated."""
-        return sum(
-            sum(flight.plan.rows[flight.call :]) for queue in self._queues.values() for flight in queue
-        )
+        return sum(flight.plan.cost(flight.call) for queue in self._queues.values() for flight in queue)
 
     def cost(self, request: Request) -> int:
         """Rows that are evaluated for a request in all."""
-        return sum(self._plan(request).rows)
+        return self._plan(request).cost()
 
     def add(self, request: Request | Progress, ahead: bool = False) -> None:
         """Takes a request, or one that was paused; at any time, also between the calls of others.
@@ -117,12 +115,21 @@ class Engine:
         return [finished for shape in list(self._queues) for finished in self._advance(shape)]
 
     def _plan(self, request: Request) -> Plan:
-        """The plan of a request; samples of one wish share it."""
+        """The plan of a request; samples of one wish share it.
+
+        Raises:
+            UserError: its guidance needs more rows than a call has.
+        """
         if len(self._plans) > KEPT:
             self._plans.clear()
         key = request.program, request.guidance
         if key not in self._plans:
-            self._plans[key] = unroll(*key, self.model.denoiser)
+            plan = unroll(*key, self.model.denoiser, self.model.names)
+            widest = max(plan.branches, key=len)
+            if len(widest) > self.rows:
+                needed = f"the branches {', '.join(widest)} of this guidance"
+                raise UserError(f"rows is {self.rows}; expected {len(widest)} or more for {needed}")
+            self._plans[key] = plan
         return self._plans[key]
 
     def _advance(self, shape: tuple[int, ...]) -> list[Finished]:
@@ -149,22 +156,20 @@ class Engine:
             del self._queues[shape]
 
     def _batch(self, shape: tuple[int, ...], chosen: Chosen) -> Batch:
-        """The batch of the chosen flights; the one before if it has the same flights and rows."""
+        """The batch of the chosen flights; the one before if it has the same flights and branches."""
         batch = self._batches.get(shape)
         if batch is not None and batch.chosen == chosen:
             return batch
         self._release(shape)
-        flights, alike = arrange(chosen)
-        pairs = alike[-1][1] if alike else 0
-        spare = self.rows - len(flights) - pairs
-        raws = [tuple(sorted(flight.request.raw.items(), key=itemgetter(0))) for flight in flights]
-        encoded = self._encode([*raws, *[()] * pairs])
-        condition = Condition.join(encoded + encoded[:1] * spare)
+        flights, guided, rows = arrange(chosen)
+        rows += rows[:1] * (self.rows - len(rows))
+        raws = [_left(flights[place].request.raw, branch) for place, branch in rows]
+        condition = Condition.join(self._encode(raws))
         state = join(State(*(part.to(self.device) for part in flight.begun())) for flight in flights)
         for flight in flights:
             flight.state = None
         ahead, silence = coming(flights, self.device), torch.zeros_like(state.x)
-        batch = Batch(chosen, flights, alike, spare, condition, ahead, state, silence)
+        batch = Batch(chosen, flights, guided, rows, condition, ahead, state, silence)
         condition = condition._replace(apart=self._apart(batch))
         batch.condition = self.model.beside(condition, self._known(batch), self._curves(batch))
         self._batches[shape] = batch
@@ -181,15 +186,15 @@ class Engine:
         return Given(*(batch.spread(torch.stack(part).to(self.device)) for part in (masks, x0s)))
 
     def _curves(self, batch: Batch) -> Tensor | None:
-        """What runs along with each row: zeros in the rows without condition; None where all are zero."""
+        """What runs along with each row: zeros of what its branch is without; None where all are zero."""
         every = [flight.request.curves for flight in batch.flights]
         some = next((curves for curves in every if curves is not None), None)
         if some is None:
             return None
         zero = torch.zeros_like(some)
         rows = batch.spread(torch.stack([zero if curves is None else curves for curves in every]))
-        rows[len(every) : len(every) + batch.pairs] = 0
-        return rows.to(self.device)
+        held = torch.tensor([[_has(branch, name) for name in self.model.curves] for _, branch in batch.rows])
+        return (rows * per_channel(held.repeat_interleave(2, 1), rows)).to(self.device)
 
     def _apart(self, batch: Batch) -> Tensor | None:
         """How far the frames of each row are apart; None where all are as in training."""
@@ -232,13 +237,13 @@ class Engine:
         with self._autocast:
             out = self.model.denoiser.estimate(x, batch.spread(coefficients), batch.condition).contiguous()
         self.calls += 1
-        self.evaluations += sum(rows for _, rows in batch.chosen)
+        self.evaluations += sum(len(branches) for _, branches in batch.chosen)
         x0: Tensor = out[:count]
-        for begin, end in batch.alike:
+        for begin, end, first, last in batch.guided:
             flight = batch.flights[begin]
-            both = x0[begin:end], out[count + begin : count + end]
+            each = x0[begin:end], *out[first:last].split(end - begin)
             here = flight.plan.program.levels.at(flight.call)
-            x0[begin:end] = flight.plan.guidance.combine(both, here)
+            x0[begin:end] = flight.plan.guidance.combine(each, here)
         for place, flight in enumerate(batch.flights):
             if flight.request.known:
                 x0[place] = _kept(flight, x0[place])
@@ -251,6 +256,16 @@ class Engine:
             if flight.noisy:
                 noise[place] = flight.request.noise(flight.call)
         return noise.to(self.device)
+
+
+def _has(branch: str, name: str) -> bool:
+    """Whether a branch has a condition."""
+    return branch not in ("null", name)
+
+
+def _left(raw: Mapping[str, Value], branch: str) -> Raw:
+    """The conditions that a branch has, in the order of their names."""
+    return tuple((name, raw[name]) for name in sorted(raw) if _has(branch, name))
 
 
 def _kept(flight: Flight, x0: Tensor) -> Tensor:

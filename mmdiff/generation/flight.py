@@ -1,8 +1,7 @@
 """Requests on their way: what each call of each needs, and which of them advance together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -16,7 +15,8 @@ from mmdiff.generation.request import Request, first_state
 from mmdiff.nets import Condition
 
 LEVEL = 4  # columns of a plan's table before those of the step: what the denoiser needs of a level
-BRANCHES = (("main",), ("main", "null"))
+
+Branches = tuple[str, ...]  # "main" first; see ``guidance``
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,27 +25,35 @@ class Plan:
 
     Attributes:
         table: the denoiser's coefficients and the rows of the step of each call, float64.
-        rows: 2 where guidance needs the branch without condition, else 1.
+        branches: what guidance needs, a row of the network's call each.
         used: the registers that each row of the step reads.
     """
 
     program: Program
     guidance: Guidance
     table: Float[Tensor, "calls columns"]
-    rows: tuple[int, ...]
+    branches: tuple[Branches, ...]
     used: tuple[Used, ...]
 
+    def cost(self, begin: int = 0) -> int:
+        """Rows that are evaluated from a call on."""
+        return sum(map(len, self.branches[begin:]))
 
-def unroll(program: Program, guidance: Guidance, denoiser: Denoiser) -> Plan:
-    """What the calls of a program need.  Raises ValueError if guidance asks for an unknown branch."""
+
+def unroll(program: Program, guidance: Guidance, denoiser: Denoiser, names: Collection[str]) -> Plan:
+    """What the calls of a program need, where ``names`` are the conditions that there are.
+
+    Raises:
+        ValueError: guidance asks for branches that there are not.
+    """
     calls = range(program.calls)
     table = torch.cat([denoiser.coefficients(program.levels), program.matrix.flatten(1)], 1)
-    branches = [guidance.branches(program.levels.at(call)) for call in calls]
-    unknown = [found for found in branches if found not in BRANCHES]
-    if unknown:
-        raise ValueError(f"guidance asks for the branches {unknown[0]}; expected one of {BRANCHES}")
-    rows = tuple(len(found) for found in branches)
-    return Plan(program, guidance, table, rows, tuple(uses(program, call) for call in calls))
+    branches = tuple(guidance.branches(program.levels.at(call)) for call in calls)
+    for found in branches:
+        if found[:1] != ("main",) or not {*found[1:]} <= {"null", *names}:
+            expected = ", ".join(["'main' and then any of null", *names])
+            raise ValueError(f"guidance asks for the branches {found}; expected {expected}")
+    return Plan(program, guidance, table, branches, tuple(uses(program, call) for call in calls))
 
 
 def uses(program: Program, call: int) -> Used:
@@ -68,9 +76,9 @@ class Flight:
     state: State | None = None
 
     @property
-    def rows(self) -> int:
-        """Network rows of the next call."""
-        return self.plan.rows[self.call]
+    def branches(self) -> Branches:
+        """What the next call evaluates."""
+        return self.plan.branches[self.call]
 
     @property
     def noisy(self) -> bool:
@@ -84,7 +92,7 @@ class Flight:
     @property
     def left(self) -> int:
         """Calls to go."""
-        return len(self.plan.rows) - self.call
+        return len(self.plan.branches) - self.call
 
     def begun(self) -> State:
         """The state, made when it is first needed, because many requests may wait."""
@@ -109,18 +117,28 @@ class Call(NamedTuple):
     last: bool
 
 
-Chosen = list[tuple[Flight, int]]  # flights and the rows of their next call, in order of arrival
+Chosen = list[tuple[Flight, Branches]]  # flights and what their next call evaluates, in order of arrival
+
+
+class Guided(NamedTuple):
+    """Samples side by side that are at one call of one plan, which needs more than one branch of each."""
+
+    begin: int
+    end: int
+    first: int  # row of their second branch; each branch has as many rows as there are samples
+    last: int
 
 
 @dataclass(eq=False)
 class Batch:
-    """Samples of one shape that advance together: those that need two rows first, alike ones side by side.
+    """Samples of one shape that advance together: guided ones first, alike ones side by side.
 
     Attributes:
         chosen: what the batch was made for.
         flights: the same flights in the order of the samples.
-        alike: ranges of guided samples that are at one call of one plan.
-        spare: rows of the network call that no sample needs.
+        guided: those whose estimates are combined of several.
+        rows: the sample and the branch of each row of the call: "main" of all samples, then what else they
+            need, then repetitions of the first row.
         condition: of each row.
         ahead: the coming calls, until one of the samples lands.
         silence: the noise of a step that adds none: zeros like the samples.
@@ -128,34 +146,33 @@ class Batch:
 
     chosen: Chosen
     flights: list[Flight]
-    alike: list[tuple[int, int]]
-    spare: int
+    guided: list[Guided]
+    rows: list[tuple[int, str]]
     condition: Condition
     ahead: Iterator[Call]
     state: State
     silence: Tensor
 
-    @property
-    def pairs(self) -> int:
-        """How many samples are guided; they are the first ones."""
-        return self.alike[-1][1] if self.alike else 0
-
     def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
-        """A value a row: of every sample, of the guided ones again, and of the first for the spare rows."""
-        again = [values[: self.pairs]] if self.pairs else []
-        padding = [values[:1].expand(self.spare, *values.shape[1:])] if self.spare else []
-        return torch.cat([values, *again, *padding]) if again or padding else values
+        """The value of each row, of those of the samples."""
+        return values if len(self.rows) == len(values) else values[[place for place, _ in self.rows]]
 
 
-def arrange(chosen: Chosen) -> tuple[list[Flight], list[tuple[int, int]]]:
-    """The order of the samples in a batch, and the ranges of guided ones that are alike."""
-    guided: dict[tuple[Plan, int], list[Flight]] = {}
-    for flight, rows in chosen:
-        if rows == 2:
-            guided.setdefault((flight.plan, flight.call), []).append(flight)
-    flights = [flight for group in guided.values() for flight in group]
-    bounds = accumulate(map(len, guided.values()), initial=0)
-    return flights + [flight for flight, rows in chosen if rows == 1], list(pairwise(bounds))
+def arrange(chosen: Chosen) -> tuple[list[Flight], list[Guided], list[tuple[int, str]]]:
+    """The order of the samples in a batch, the guided ones, and the sample and branch of each row."""
+    groups: dict[tuple[Plan, int], list[Flight]] = {}
+    for flight, branches in chosen:
+        if len(branches) > 1:
+            groups.setdefault((flight.plan, flight.call), []).append(flight)
+    flights = [flight for group in groups.values() for flight in group]
+    flights += [flight for flight, branches in chosen if len(branches) == 1]
+    guided, rows, begin = list[Guided](), [(place, "main") for place in range(len(flights))], 0
+    for group in groups.values():
+        end, first = begin + len(group), len(rows)
+        rows += [(place, branch) for branch in group[0].branches[1:] for place in range(begin, end)]
+        guided.append(Guided(begin, end, first, len(rows)))
+        begin = end
+    return flights, guided, rows
 
 
 def coming(flights: Sequence[Flight], device: torch.device) -> Iterator[Call]:
@@ -178,9 +195,9 @@ def fitting(queue: Sequence[Flight], room: int, lookahead: int) -> Chosen:
     """The first flights of a queue whose rows fit into ``room``, out of as many as ``lookahead``."""
     chosen = []
     for flight in queue[:lookahead]:
-        if flight.rows <= room:
-            chosen.append((flight, flight.rows))
-            room -= flight.rows
+        if len(flight.branches) <= room:
+            chosen.append((flight, flight.branches))
+            room -= len(flight.branches)
         if not room:
             break
     return chosen

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ class Model(nn.Module):
     """What a run trains, and what is needed to use it.
 
     Attributes:
+        names: of all conditions.
         conditions: raw conditions to what the network takes.
         denoiser: the network as an estimate of x0.
         modality: files to x0 and back, at the training size.
@@ -62,6 +63,7 @@ class Model(nn.Module):
         self.uncertainty = Uncertainty(sigma_data=diffusion.sigma_data) if diffusion.uncertainty else None
         self.density: Density = choose(DENSITIES, diffusion.density, "diffusion.density")
         choose(TARGETS, diffusion.target, "diffusion.target")
+        self.names = tuple(recipe.conditions)
         self.conditions = Conditions(recipe.conditions, styles=self.modality.styles)
         self.curves = tuple(name for name, spec in recipe.conditions.items() if spec.kind in ALIGNED)
         if self.curves and not isinstance(self.modality, Heard):
@@ -157,7 +159,7 @@ def check(recipe: Recipe) -> None:
     level = _made(model.schedule, "diffusion.schedule", diffusion.schedule)(half)
     _made(model.weight, "diffusion.weight", diffusion.weight)(level)
     model.program(recipe.sampling)
-    guidance_of(recipe.sampling)
+    guidance_of(recipe.sampling, recipe.conditions)
     overlap_of(recipe.sampling.overlap, model.modality)
     if recipe.sampling.prompts and not any(spec.kind == "text" for spec in recipe.conditions.values()):
         raise UserError("sampling.prompts: got some, expected none: no condition is of kind 'text'")
@@ -205,15 +207,21 @@ def levels_of(sampling: Sampling, schedule: Schedule) -> NoiseLevel:
 
 def unguided(sampling: Sampling) -> Sampling:
     """The same without guidance, for what is asked to be nothing: there is nothing to guide towards."""
-    return dataclasses.replace(sampling, guidance=1.0, interval=None, rescale=0.0)
+    return dataclasses.replace(sampling, guidance=1.0, guidance_by={}, interval=None, rescale=0.0)
 
 
-def guidance_of(sampling: Sampling) -> Guidance:
-    """The guidance that ``sampling`` asks for."""
-    if not (math.isfinite(sampling.guidance) and sampling.guidance >= 0):
-        raise UserError(f"sampling.guidance: got {sampling.guidance}, expected 0 or more; 1 is off")
+def guidance_of(sampling: Sampling, asked: Collection[str]) -> Guidance:
+    """The guidance that ``sampling`` asks for, of a sample with the conditions ``asked``."""
+    scale, by = sampling.guidance, sampling.guidance_by
+    for key, weight in {"guidance": scale, **{f"guidance_by.{name}": w for name, w in by.items()}}.items():
+        if not (math.isfinite(weight) and weight >= 0):
+            raise UserError(f"sampling.{key}: got {weight}, expected 0 or more; 1 is off")
+    own = {name: weight for name, weight in by.items() if name in asked}
+    if len(asked) == len(own) == 1:  # without it there is nothing
+        (scale,), own = own.values(), {}
+    each = tuple(sorted((name, weight) for name, weight in own.items() if weight != scale))
     make = _made(guide, "sampling.guidance", str(sampling.guidance))
-    guidance: Guidance = make(sampling.guidance, sampling.interval, sampling.rescale)
+    guidance: Guidance = make(scale, sampling.interval, sampling.rescale, each)
     return guidance
 
 

@@ -87,6 +87,7 @@ class Pipeline:
         sampler: str | None = None,
         grid: str | None = None,
         guidance: float | None = None,
+        guidance_by: Mapping[str, float] | None = None,
         interval: tuple[float, float] | None = None,
         rescale: float | None = None,
         overlap: int | None = None,
@@ -110,6 +111,8 @@ class Pipeline:
             sampler: such as "dpmpp_2m" or "ddim(eta=1)".
             grid: how the steps are spread, such as "karras".
             guidance: how strongly the conditions pull; 1 is off.
+            guidance_by: how strongly some of them do, by name: others as ``guidance`` says. Given alone it
+                changes what the recipe says of these.
             interval: the noise, low and high sigma / alpha, between which to guide.
             rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
             overlap: of clips longer than those of training, which are made window by window: frames that a
@@ -128,11 +131,12 @@ class Pipeline:
             UserError: an unknown name or a value that cannot be used; at the call, not at the first sample.
                 After all others, samples that came out as numbers that are not finite.
         """
-        sampling = self._sampling(
+        sampling = self.settings(
             steps=steps,
             sampler=sampler,
             grid=grid,
             guidance=guidance,
+            guidance_by=guidance_by,
             interval=interval,
             rescale=rescale,
             overlap=overlap,
@@ -161,16 +165,23 @@ class Pipeline:
             settings: ``steps``, ``guidance`` and others of the recipe's ``sampling``.
         """
         indices = [range(place * n, (place + 1) * n) for place in range(len(asks))]
-        return self._draw(self._wishes(asks, indices, self._sampling(**settings), seed, None))
+        return self._draw(self._wishes(asks, indices, self.settings(**settings), seed, None))
 
-    def _sampling(self, **given: Any) -> Sampling:
-        """The recipe's sampling with what is given, each of the type that it has in a recipe."""
+    def settings(self, **given: Any) -> Sampling:
+        """The recipe's sampling with what is given and not None, each of the type that it has in a recipe.
+
+        Raises:
+            UserError: a value that a recipe could not have.
+        """
         changes = {key: value for key, value in given.items() if value is not None}
+        by = {name: float(weight) for name, weight in changes.pop("guidance_by", {}).items()}
+        changes["guidance_by"] = by if "guidance" in changes else {**self.recipe.sampling.guidance_by, **by}
         for name in ("steps", "overlap"):
             if name in changes:
                 whole(name, changes[name], 1)
         changes |= {key: float(changes[key]) for key in ("guidance", "rescale") if key in changes}
-        return dataclasses.replace(self.recipe.sampling, **changes)
+        sampling = dataclasses.replace(self.recipe.sampling, **changes)
+        return dataclasses.replace(self.recipe, sampling=sampling).sampling  # looks whether both fit
 
     def _wishes(
         self,
@@ -190,7 +201,7 @@ class Pipeline:
         for (prompt, conditions), places in zip(asks, indices, strict=True):
             asked = ask(self._words(prompt, conditions), self.recipe.conditions, self.model, modality, sha256)
             how = unguided(sampling) if asked.nothing else sampling
-            guidance = guidance_of(how)
+            guidance = guidance_of(how, asked.names)
             shared = self.recipe.diffusion.shared_noise
             apart = modality.seconds_per_position
             for index in places:

@@ -99,6 +99,7 @@ def describe(wish: Wish, origin: Origin, precision: str, rows: int) -> dict[str,
         "steps": sampling.steps,
         "calls": request.program.calls,
         "guidance": sampling.guidance,
+        "guidance_by": dict(sorted(sampling.guidance_by.items())),
         "interval": [b if math.isfinite(b) else str(b) for b in sampling.interval]
         if sampling.interval
         else None,
@@ -123,16 +124,28 @@ def check(provenance: Mapping[str, Any]) -> None:
             raise UserError("provenance: the weights were never saved, so the sample cannot be made again")
         if not isinstance(provenance[key], kind) or isinstance(provenance[key], bool):
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
-    for key, kind, default in (("files", dict, {}), ("overlap", (int, type(None)), None)):
-        if not isinstance(provenance.get(key, default), kind):
+    given, overlap = provenance.get("given") or [], provenance.get("overlap")
+    late = {
+        "files": isinstance(provenance.get("files", {}), dict),
+        "overlap": overlap is None or isinstance(overlap, int),
+        "given": isinstance(given, list) and all(map(Given.is_told, given)),
+        "guidance_by": _are_weights(provenance.get("guidance_by", {})),
+    }
+    for key, good in late.items():
+        if not good:
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
-    given = provenance.get("given") or []
-    if not isinstance(given, list) or not all(map(Given.is_told, given)):
-        raise UserError(f"provenance: 'given' is {given!r}, which no sample of ours has")
+
+
+def _are_weights(by: Any) -> bool:
+    """Whether it is numbers by names."""
+    return isinstance(by, dict) and all(
+        isinstance(weight, int | float) and not isinstance(weight, bool) for weight in by.values()
+    )
 
 
 def sampling_of(provenance: Mapping[str, Any]) -> Sampling:
     """The sampling that a checked provenance tells of; nothing of it comes from a recipe."""
     told = {key: provenance[key] for key in ("sampler", "grid", "steps", "guidance", "rescale")}
+    told["guidance_by"] = provenance.get("guidance_by", {})
     low_high = provenance["interval"] and tuple(map(float, provenance["interval"]))
     return Sampling(**told, interval=low_high or None, overlap=provenance.get("overlap"))

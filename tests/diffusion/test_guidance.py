@@ -36,6 +36,23 @@ def test_classifier_free_is_a_line_through_both(scale: float) -> None:
     torch.testing.assert_close(answer(guide(scale), (main, main)), main)
 
 
+@given(st.floats(0, 20), st.floats(0, 20))
+def test_two_conditions_are_weighed_as_in_instruct_pix2pix(image: float, text: float) -> None:
+    """``null + s_I (image - null) + s_T (both - image)``: eq. 3 of Brooks et al., 2023."""
+    both, null, only_image = torch.randn(3, 2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    guidance = guide(image, each=(("text", text),))
+    x0s = {"main": both, "null": null, "text": only_image}
+    made = guidance.combine(tuple(map(x0s.__getitem__, guidance.branches(MIDDLE))), MIDDLE)
+    torch.testing.assert_close(
+        made, null + image * (only_image - null) + text * (both - only_image), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_without_guidance_one_condition_alone_costs_one_branch() -> None:
+    assert guide(1.0, each=(("text", 2.0),)).branches(MIDDLE) == ("main", "text")
+    assert guide(2.0, each=(("text", 1.0),)).branches(MIDDLE) == ("main", "null", "text")
+
+
 @pytest.mark.parametrize(
     ("rho", "inside"), [(0.05, False), (0.1, True), (1.0, True), (9.0, True), (10.0, False)]
 )

@@ -15,10 +15,11 @@ def level(*angle: float) -> NoiseLevel:
 
 
 @given(st.lists(angles, min_size=1, max_size=4), st.sampled_from([(3,), (2, 5), (1, 2, 3)]))
-def test_eps_undoes_mix(angle: list[float], shape: tuple[int, ...]) -> None:
+def test_x_holds_as_much_of_both_as_the_level_says(angle: list[float], shape: tuple[int, ...]) -> None:
     at = level(*angle)
     x0, eps = torch.randn(2, len(angle), *shape, dtype=torch.float64)
-    torch.testing.assert_close(at.eps(at.mix(x0, eps), x0), eps, rtol=1e-9, atol=1e-9)
+    for x, data, noise, turn in zip(at.mix(x0, eps), x0, eps, angle, strict=True):
+        torch.testing.assert_close(x, math.cos(turn) * data + math.sin(turn) * noise)
 
 
 def test_ends_are_exact() -> None:

@@ -75,12 +75,15 @@ def notes(tmp_path_factory) -> Path:
 
 def test_sounds_are_judged_beside_floor_and_ceilings(capsys, sounding, notes, tmp_path):
     words = ["eval", str(sounding), "--data", str(notes), "-n", "6", "--steps", "3", "--guidance", "1.5"]
+    words += ["--guidance", "pitch=2"]
     capsys.readouterr()
     assert cli.main([*words, "--seed", "4", "--json", "--out", str(tmp_path / "out")]) == 0
     *shown, last = capsys.readouterr().out.splitlines()
     told = json.loads(last)
     assert all(len(line) <= 110 for line in shown[1:])  # the first names paths
     assert [told[key] for key in ("n", "steps", "guidance", "seed")] == [6, 3, 1.5, 4]
+    assert told["guidance_by"] == {"pitch": 2.0}
+    assert any("guidance 1.5, pitch 2, seed 4" in line for line in shown)
     assert set(told["measures"]["pitch error"]) == {
         *("unit", "compared_with", "generated", "floor", "silence", "noise", "shuffled"),
     }

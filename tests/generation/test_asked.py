@@ -93,20 +93,33 @@ def test_a_sound_with_curves_is_the_same_beside_one_without(model):
 
 def test_guidance_pulls_away_from_what_has_no_curve(model, pipeline):
     """The branch without condition sees no envelope, so guidance strengthens it."""
-    seen = []
-    kept = model.denoiser.net.forward
+    (condition,) = told(model, lambda: list(pipeline.sample(envelope="0:1", guidance=3.0, steps=1)))
+    assert condition.beside[0, 1:].eq(1).all()
+    assert condition.beside[1].eq(0).all()
+
+
+def test_a_condition_of_its_own_weight_is_compared_with_all_others(model, pipeline):
+    words = {"envelope": "0:1", "pitch": "60", "guidance": 1.0, "steps": 1}
+    for name, sees_curve, sees_pitch in (("pitch", True, False), ("envelope", False, True)):
+        (condition,) = told(model, lambda by={name: 2.0}: list(pipeline.sample(**words, guidance_by=by)))
+        assert bool(condition.beside[1].any()) is sees_curve
+        assert torch.equal(condition.vector[1], condition.vector[0]) is sees_pitch
+
+
+def told(model, work):
+    """The conditions of the network's calls while something is done."""
+    seen, kept = [], model.denoiser.net.forward
 
     def spy(x, angle, condition, valid=None):
-        seen.append(condition.beside.clone())
+        seen.append(condition._replace(beside=condition.beside.clone()))
         return kept(x, angle, condition, valid)
 
     model.denoiser.net.forward = spy
     try:
-        list(pipeline.sample(envelope="0:1", guidance=3.0, steps=1))
+        work()
     finally:
         del model.denoiser.net.forward
-    assert seen[0][0, 1:].eq(1).all()
-    assert seen[0][1].eq(0).all()
+    return seen
 
 
 def test_it_is_made_again_from_the_same_file_alone(model, bell, tmp_path):

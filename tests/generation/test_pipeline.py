@@ -12,7 +12,7 @@ from mmdiff.generation.model import build
 from mmdiff.generation.pipeline import Pipeline, load, prepare, regenerate
 from mmdiff.generation.provenance import Origin
 from mmdiff.modalities import Image
-from mmdiff.recipe import ConditionSpec
+from mmdiff.recipe import ConditionSpec, Sampling
 from mmdiff.run import DamagedCheckpoint, Run
 from tests.generation.conftest import RECIPE, lively, save
 
@@ -50,8 +50,13 @@ def test_guidance_by_the_words_of_the_command_line(pipeline, run, tmp_path, caps
         (same,) = pipeline.sample("dog", guidance=4.0, interval=(0.2, 50.0), rescale=0.5)
         (other,) = pipeline.sample("dog", guidance=4.0)
         assert picture.tobytes() == same.picture.tobytes() != other.picture.tobytes()
+        assert cli.main([*words, "--condition", "style=apple", "--guidance", "style=2"]) == 0
+    with Pillow.open(capsys.readouterr().out.strip()) as picture:
+        (same,) = pipeline.sample("dog", guidance=4.0, guidance_by={"style": 2.0}, style="apple")
+        (other,) = pipeline.sample("dog", guidance=4.0, style="apple")
+        assert picture.tobytes() == same.picture.tobytes() != other.picture.tobytes()
     assert cli.main([*words, "--interval", "2", "1"]) == 2
-    assert "interval is (2.0, 1.0)" in capsys.readouterr().err
+    assert "sampling.interval: got [2.0, 1.0], expected low < high" in capsys.readouterr().err
 
 
 def test_asks_have_noise_of_their_own(pipeline):
@@ -93,6 +98,8 @@ def test_every_word_changes_the_picture(pipeline):
         {"sampler": "ddim(eta=1)"},
         {"grid": "karras"},
         {"guidance": 4.0},
+        {"guidance_by": {"style": 4.0}},
+        {"guidance": 4.0, "guidance_by": {"text": 1.0}},
         {"interval": (0.5, 2.0)},
         {"rescale": 0.5},
     ]
@@ -107,6 +114,20 @@ def test_without_a_condition_guidance_is_off(pipeline):
     assert (strong.prompt, strong.provenance["guidance"], strong.provenance["rescale"]) == ("", 1.0, 0.0)
 
 
+def test_one_condition_alone_is_guided_as_it_says_itself(pipeline):
+    own, all_of_it = ({"guidance": 9.0, "guidance_by": {"text": 3.0}}, {"guidance": 3.0})
+    made = [next(pipeline.sample("dog", **words)) for words in (own, all_of_it)]
+    assert made[0].picture.tobytes() == made[1].picture.tobytes()
+
+
+def test_what_a_recipe_says_of_one_condition_holds_until_guidance_is_asked_for(model):
+    recipe = dataclasses.replace(RECIPE, sampling=Sampling(guidance=2.0, guidance_by={"style": 3.0}))
+    settings = Pipeline(model, recipe, Origin("run", "little", "0", "ema", 1)).settings
+    assert settings().guidance_by == {"style": 3.0}
+    assert settings(guidance_by={"text": 4.0}).guidance_by == {"style": 3.0, "text": 4.0}
+    assert (settings(guidance=1).guidance, settings(guidance=1).guidance_by) == (1.0, {})
+
+
 def test_a_size_may_differ_from_the_training_size(pipeline, tmp_path):
     (wide,) = pipeline.sample("dog", size="20x13")
     wide.save(tmp_path / "wide.webp")
@@ -116,7 +137,14 @@ def test_a_size_may_differ_from_the_training_size(pipeline, tmp_path):
 
 def test_the_provenance_is_complete(pipeline, run, tmp_path):
     (made,) = pipeline.sample(
-        "dog", seed=7, steps=3, guidance=2, grid="karras", sampler="heun", style="apple"
+        "dog",
+        seed=7,
+        steps=3,
+        guidance=2,
+        guidance_by={"text": 1},
+        grid="karras",
+        sampler="heun",
+        style="apple",
     )
     made.save(tmp_path / "dog.png")
     told = Image.read_provenance(tmp_path / "dog.png")
@@ -138,6 +166,7 @@ def test_the_provenance_is_complete(pipeline, run, tmp_path):
         "steps": 3,
         "calls": 5,
         "guidance": 2.0,
+        "guidance_by": {"text": 1.0},
         "interval": None,
         "rescale": 0.0,
         "size": "16x16",
@@ -157,6 +186,7 @@ def test_a_file_is_made_again_identical(run, tmp_path, precision, weights):
         "seed": 5,
         "interval": (0.2, float("inf")),
         "rescale": 0.3,
+        "guidance_by": {"style": 4.0},
         "size": "12x20",
     }
     made = list(
@@ -197,6 +227,7 @@ def test_another_torch_is_told(pipeline):
     [
         ({"seed": None}, "'seed' is missing"),
         ({"steps": "16"}, "'steps' is '16'"),
+        ({"guidance_by": {"text": "2"}}, "'guidance_by' is {'text': '2'}"),
         ({"model_sha256": ...}, "never saved"),
         ({"overlap": "4"}, "'overlap' is '4'"),
     ],
@@ -222,6 +253,11 @@ def test_a_broken_provenance_is_refused(pipeline, change, message):
         ({"seed": -1}, r"seed is -1"),
         ({"seed": 2**63}, r"seed is 9223372036854775808"),
         ({"guidance": -2.0}, r"sampling.guidance: got -2.0"),
+        ({"guidance_by": {"text": -2.0}}, r"sampling.guidance_by.text: got -2.0"),
+        (
+            {"guidance_by": {"stile": 2.0}},
+            r"sampling.guidance_by: unknown condition 'stile'; did you mean 'st",
+        ),
         ({"rescale": 2.0}, r"rescale is 2.0"),
         ({"interval": (3.0, 1.0)}, r"interval"),
         ({"size": "big"}, r"size 'big': expected WIDTHxHEIGHT"),

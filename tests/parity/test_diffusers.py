@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmdiff.diffusion import grids, samplers
-from mmdiff.diffusion.level import NoiseLevel
+from mmdiff.diffusion.level import NoiseLevel, spread
 from mmdiff.diffusion.programs import Program, run
 from mmdiff.diffusion.schedules import Cosine, Edm, RectifiedFlow, Shifted, Table
 from tests.oracles.mixture import Mixture
@@ -52,7 +52,7 @@ def theirs(scheduler: Any, at: Callable[[int], NoiseLevel], **options: Any) -> T
     for i, t in enumerate(scheduler.timesteps):
         level = at(i).expand(len(x))
         x0 = MIXTURE.denoise(x, level)
-        eps = level.eps(x, x0)
+        eps = (x - spread(level.alpha, x) * x0) / spread(level.sigma, x)
         x = scheduler.step(eps - x0 if flow else eps, t, x, **options).prev_sample
     return x
 
