@@ -164,7 +164,12 @@ def check(recipe: Recipe) -> None:
     if recipe.sampling.prompts and not any(spec.kind == "text" for spec in recipe.conditions.values()):
         raise UserError("sampling.prompts: got some, expected none: no condition is of kind 'text'")
     given = recipe.sampling.conditions.items()
-    model.conditions.ids({n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)})
+    try:
+        model.conditions.ids(
+            {n: v for n, v in given if recipe.conditions[n].values or not _is_label(recipe, n)}
+        )
+    except UserError as error:
+        raise UserError(f"sampling.conditions: {error}") from None
     for spec, parse in ((recipe.data.hold_out, HoldOut.parse), (recipe.data.detune, Detune.parse)):
         if spec is not None:
             parse(spec)

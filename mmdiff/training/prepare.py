@@ -22,7 +22,7 @@ from mmdiff.data.made import MADE, made
 from mmdiff.data.scan import Listing, scan
 from mmdiff.data.source import Source
 from mmdiff.errors import UserError
-from mmdiff.generation.model import Model
+from mmdiff.generation.model import Model, check
 from mmdiff.modalities import Heard, Modality, heard, modalities_of
 from mmdiff.modalities.whitening import measured
 from mmdiff.recipe import Recipe, pixels
@@ -94,6 +94,7 @@ def prepare(recipe: Recipe, folder: Path, progress: Checked | None = None) -> Pr
         best = "no sample can sound better than a recording that went through it"
         summary.append(f"      {recipe.data.representation} is lossy: {best}")
     recipe = fill_values(recipe, source)
+    check(recipe)
     if recipe.data.hold_out is not None:
         every, source = len(source), Trained(source, HoldOut.parse(recipe.data.hold_out))
         summary.append(
@@ -148,7 +149,7 @@ def fill_values(recipe: Recipe, source: Source) -> Recipe:
 
 
 def refuse_values(recipe: Recipe, source: Source) -> None:
-    """Raises UserError if a label or number, of a sample or of `sampling`, is none of its condition's.
+    """Raises UserError if a label or number of a sample is none of its condition's.
 
     Nor may what a sound says when it is played as low as ``data.detune`` allows.
     """
@@ -159,11 +160,6 @@ def refuse_values(recipe: Recipe, source: Source) -> None:
         raise UserError(f"data.detune: no condition of kind 'number' has the column {detune.column!r}")
     with torch.device("meta"):
         conditions = Conditions(specs)
-    wanted = recipe.sampling.conditions.items()
-    try:
-        conditions.ids({name: value for name, value in wanted if name in specs})
-    except UserError as error:
-        raise UserError(f"sampling.conditions: {error}") from None
     for place in range(len(source) if specs else 0):
         columns = source.columns(place)
         try:
