@@ -40,17 +40,19 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mmdiff.evaluation import evaluate
 
+    guidance, guidance_by = pulls(args.guidance)
     with shown("call") as progress:
         report = evaluate(
             args.run,
             args.data,
             args.n,
             steps=args.steps,
+            guidance=guidance,
+            guidance_by=guidance_by,
             seed=args.seed,
             pitch=args.pitch,
             embeddings=args.embeddings,
             progress=progress,
-            **pulls(args.guidance),
         )
     print(report.table())
     if args.out:

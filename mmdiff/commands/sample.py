@@ -101,6 +101,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from mmdiff.generation.pipeline import load
 
+    guidance, guidance_by = pulls(args.guidance)
     pipeline = load(args.run, weights=args.weights)
     modality = pipeline.model.modality
     asked, kind = extent(args, modality), suffix(args.format, modality)
@@ -112,6 +113,8 @@ def run(args: argparse.Namespace) -> int:
             steps=args.steps,
             sampler=args.sampler,
             grid=args.grid,
+            guidance=guidance,
+            guidance_by=guidance_by,
             interval=args.interval and tuple(args.interval),
             rescale=args.rescale,
             overlap=args.overlap,
@@ -119,7 +122,6 @@ def run(args: argparse.Namespace) -> int:
             size=asked,
             given=args.given,
             progress=progress,
-            **pulls(args.guidance),
             **conditions(args.condition, pipeline.recipe.conditions),
         )
         args.out.mkdir(parents=True, exist_ok=True)
@@ -191,6 +193,7 @@ VERB = Verb(
 examples:
   mmdiff sample runs/emoji --prompt "red heart" --prompt "dog face" -n 4 --out out
   mmdiff sample runs/emoji --prompt "slice of pizza" --condition style=google --steps 32 --guidance 4
+  mmdiff sample runs/notes --condition like=violin.wav --condition pitch=60 --guidance 2 --guidance like=4
   mmdiff sample runs/shapes --prompt "a red circle" -n 16 --seed 7 --sheet sheet.png
   mmdiff sample runs/tones --condition pitch=60 --condition timbre=bell --seconds 2 --format flac
   mmdiff sample runs/notes --condition like=a.wav --condition pitch=60           the timbre of a.wav

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mmdiff.errors import UserError
 from mmdiff.recipe import RATE, pixels
@@ -51,9 +51,13 @@ def scale(text: str) -> float:
 def pull(text: str) -> tuple[str, float]:
     """W, of all conditions: their name is then ""; or NAME=W, of one."""
     name, equals, weight = text.rpartition("=")
-    if equals and not name:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected W or NAME=W")
-    return name, scale(weight)
+    try:
+        if bool(equals) == bool(name):
+            return name, scale(weight)
+    except argparse.ArgumentTypeError:
+        pass
+    expected = "expected W or NAME=W, W a number of at least 0"
+    raise argparse.ArgumentTypeError(f"got {text!r}, {expected}")
 
 
 def guided(parser: argparse.ArgumentParser) -> None:
@@ -64,18 +68,23 @@ def guided(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=pull,
         metavar="W",
-        help="how strongly prompt and conditions pull, 1 is off; NAME=W, as style=2: how strongly one does; "
-        "repeatable *",
+        help="how strongly prompt and conditions pull, 1 is off; NAME=W, as text=2: how strongly one does "
+        "where it is asked for; repeatable *",
     )
 
 
-def pulls(given: Sequence[tuple[str, float]]) -> dict[str, Any]:
-    """What ``--guidance`` asks for: the guidance of all, and that of some by name."""
-    for name, weight in given:
-        if [other for other, _ in given].count(name) > 1:
-            raise UserError(f"--guidance {name + '=' if name else ''}{weight:g}: is given twice")
+def pulls(given: Sequence[tuple[str, float]]) -> tuple[float | None, dict[str, float]]:
+    """What ``--guidance`` asks for: the guidance of all, and that of some by name.
+
+    Raises:
+        UserError: one of them is given twice.
+    """
+    names = [name for name, _ in given]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"--guidance {name + '=' if name else ''}W: is given twice")
     by = dict(given)
-    return {"guidance": by.pop("", None), "guidance_by": by or None}
+    return by.pop("", None), by
 
 
 def seconds(text: str) -> float:

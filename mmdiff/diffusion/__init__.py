@@ -3,9 +3,12 @@
 Read level, schedules, targets and denoiser for training; programs and samplers for generation.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def named(*functions: Any) -> dict[str, Any]:
+def named(*functions: Function) -> dict[str, Function]:
     """Functions by their names, as recipes write them."""
     return {function.__name__: function for function in functions}

@@ -15,6 +15,11 @@ from mmdiff.diffusion.level import NoiseLevel, spread
 Own = tuple[tuple[str, float], ...]  # conditions and their scales
 
 
+def has(branch: str, name: str) -> bool:
+    """Whether a branch has a condition."""
+    return branch not in ("null", name)
+
+
 @runtime_checkable
 class Guidance(Protocol):
     """``branches`` says what to evaluate at a level (0-dim), "main" first; ``combine`` takes the results."""
@@ -29,24 +34,21 @@ class ClassifierFree:
     """``null + scale * (main - null)`` (Ho & Salimans, 2022, arXiv:2207.12598, eq. 6 with scale = w + 1).
 
     Scale 1 is no guidance.  A condition with a scale of its own adds ``(own - scale) * (main - all but it)``,
-    which costs a branch; of two conditions that makes eq. 3 of Brooks et al., 2023, arXiv:2211.09800.
+    which costs a branch; for one of two conditions that is eq. 3 of Brooks et al., 2023, arXiv:2211.09800.
     """
 
     scale: float = 3.0
     each: Own = ()
 
-    @property
-    def away(self) -> dict[str, float]:
-        """How far each other branch pushes x0 away from it, in distances from "main"."""
-        null = {} if self.scale == 1 else {"null": self.scale - 1}
-        return null | {name: own - self.scale for name, own in self.each}
-
     def branches(self, level: NoiseLevel) -> tuple[str, ...]:
-        return ("main", *self.away)
+        return ("main", *["null"] * (self.scale != 1), *(name for name, _ in self.each))
 
     def combine(self, x0s: tuple[Tensor, ...], level: NoiseLevel) -> Tensor:
-        main, *others = x0s
-        return sum((push * (main - x0) for push, x0 in zip(self.away.values(), others, strict=True)), main)
+        main, null = x0s[0], x0s[self.scale != 1]
+        x0 = null + self.scale * (main - null)
+        for (_, own), without in zip(self.each, x0s[len(x0s) - len(self.each) :], strict=True):
+            x0 = x0 + (own - self.scale) * (main - without)
+        return x0
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Rescale:
 def guide(
     scale: float, interval: tuple[float, float] | None = None, rescale: float = 0.0, each: Own = ()
 ) -> Guidance:
-    """Classifier-free guidance with a scale (1 is off), or some, inside an interval of rho, rescaled."""
+    """Classifier-free guidance with a scale, and those of ``each``, inside an interval of rho, rescaled."""
     guidance: Guidance = ClassifierFree(scale, each)
     guidance = Rescale(guidance, rescale) if rescale else guidance
     return Interval(guidance, *interval) if interval else guidance

@@ -9,7 +9,7 @@ requests with different samplers, steps and schedules share a network call and c
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64
@@ -45,17 +45,6 @@ class Program:
     def calls(self) -> int:
         """How often the network runs (NFE)."""
         return len(self.matrix)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Lists of numbers, which JSON keeps exactly."""
-        parts = *self.levels._asdict().items(), ("matrix", self.matrix)
-        return {name: part.tolist() for name, part in parts}
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> "Program":
-        names = ("alpha", "sigma", "matrix")
-        alpha, sigma, matrix = (torch.tensor(fields[name], dtype=torch.float64) for name in names)
-        return cls(NoiseLevel(alpha, sigma), matrix)
 
 
 class State(NamedTuple):

@@ -14,7 +14,7 @@ from mmdiff.evaluation import clips, features, pictures, sounds
 from mmdiff.evaluation.measure import Row, compare
 from mmdiff.evaluation.real import Real, choose, source_of
 from mmdiff.evaluation.report import Report
-from mmdiff.generation.asked import Asked, alongside
+from mmdiff.generation.asked import Asked
 from mmdiff.generation.engine import Engine
 from mmdiff.generation.model import Model, guidance_of, unguided
 from mmdiff.generation.pipeline import Pipeline, load, whole
@@ -51,8 +51,8 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
         data: a folder or a tar of real samples; may be None for a run on what code makes.
         n: how many to draw; 100, or half of the real ones where those are fewer than 200, when None.
         steps: of the sampler; as the run's recipe says when None.
-        guidance: how strongly the conditions pull; as the recipe says when None.
-        guidance_by: how strongly some of them do, as ``Pipeline.sample`` takes it.
+        guidance: how strongly the conditions pull, and
+        guidance_by: how strongly some of them do, as ``Pipeline.sample`` takes both.
         seed: chooses the real samples and the noise.
         pitch: the metadata column with the pitch as a MIDI number; when None that of the run's number
             condition on a column named midi or pitch, if it has one.
@@ -70,10 +70,14 @@ def evaluate(  # noqa: PLR0913  # each argument is a word of the command line
     source, called = source_of(recipe, modality, None if data is None else Path(data))
     real = choose(source, called, recipe, pipeline.model, n, seed)
     column = pitch_column(recipe, real.columns, pitch) if modality.name == "audio" else None
-    drawn, broken = draw(pipeline, asked(pipeline.model, real), sampling, seed, progress)
+    wishes = asked(pipeline.model, real)
+    drawn, broken = draw(pipeline, wishes, sampling, seed, progress)
     rows = _JUDGES[modality.name](pipeline, drawn, real, seed, column, embeddings)
     facts = _facts(pipeline, sampling, called, len(drawn), seed)
-    return Report(facts, rows, _notes(recipe, real, called, broken, column))
+    known = frozenset[str]().union(*(wish.names for wish in wishes))
+    facts["guidance_by"] = {n: w for n, w in sorted(sampling.guidance_by.items()) if n in known}
+    notes = [f"guidance by {name}: {weight:g}" for name, weight in facts["guidance_by"].items()]
+    return Report(facts, rows, notes + _notes(recipe, real, called, broken, column))
 
 
 def asked(model: Model, real: Real) -> list[Asked]:
@@ -81,8 +85,7 @@ def asked(model: Model, real: Real) -> list[Asked]:
     found = []
     for raw, twin in zip(real.asked, real.twins, strict=True):
         own = {name: heard(model.modality).envelope(twin) for name in model.curves}
-        names = frozenset([*raw, *own])
-        found.append(Asked(names, raw, alongside(own, model, model.modality), {}))
+        found.append(Asked.of(raw, own, model, model.modality))
     return found
 
 
@@ -208,7 +211,6 @@ def _facts(pipeline: Pipeline, sampling: Sampling, data: str, n: int, seed: int)
         "grid": sampling.grid,
         "steps": sampling.steps,
         "guidance": sampling.guidance,
-        "guidance_by": sampling.guidance_by,
         "versions": versions(),
     }
 

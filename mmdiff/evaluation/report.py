@@ -80,14 +80,10 @@ class Report:
 
     def _heading(self) -> list[str]:
         f = self.facts
-        guidance = [
-            f"{f['guidance']:g}",
-            *(f"{name} {weight:g}" for name, weight in f["guidance_by"].items()),
-        ]
         return [
             f"{f['run']}: {f['n']} {f['noun']} of {f['size']} beside {f['data']}",
             f"step {f['step']} ({f['weights']}), {f['sampler']} on {f['grid']}, {f['steps']} steps, "
-            f"guidance {', '.join(guidance)}, seed {f['seed']}",
+            f"guidance {f['guidance']:g}, seed {f['seed']}",
         ]
 
     def _legend(self) -> list[str]:

@@ -41,8 +41,21 @@ class Asked:
 
     @property
     def nothing(self) -> bool:
-        """Whether there is anything that guidance could strengthen."""
+        """Whether there is nothing that guidance could strengthen."""
         return not self.names
+
+    @classmethod
+    def of(
+        cls,
+        raw: Mapping[str, Value],
+        aligned: Mapping[str, Float[Tensor, "1 *axes"]],
+        model: Model,
+        modality: Modality,
+        sha256: Mapping[str, str] | None = None,
+    ) -> "Asked":
+        """What is asked for, where ``aligned`` are the curves by name."""
+        names = frozenset([*raw, *aligned])
+        return cls(names, raw, _alongside(aligned, model, modality), sha256 or {})
 
 
 def ask(
@@ -81,7 +94,7 @@ def ask(
         else:
             raw[name] = word
     model.conditions.ids(raw)  # complains about unknown values
-    return Asked(frozenset(words), raw, alongside(aligned, model, modality), hashes)
+    return Asked.of(raw, aligned, model, modality, hashes)
 
 
 def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, str]:
@@ -99,7 +112,7 @@ def file_bytes(path: str, what: str, sha256: str | None = None) -> tuple[bytes, 
     return data, found
 
 
-def alongside(
+def _alongside(
     aligned: Mapping[str, Float[Tensor, "1 *axes"]], model: Model, modality: Modality
 ) -> Float[Tensor, "e *axes"] | None:
     """The channels of what runs along: for each condition its values and ones, or zeros twice.

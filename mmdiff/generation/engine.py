@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mmdiff.conditions import Value
-from mmdiff.diffusion.guidance import Guidance
+from mmdiff.diffusion.guidance import Guidance, has
 from mmdiff.diffusion.programs import Program, State, join, split, step
 from mmdiff.errors import UserError
 from mmdiff.generation.flight import Batch, Chosen, Flight, Plan, arrange, coming, fitting, unroll
@@ -127,8 +127,8 @@ class Engine:
             plan = unroll(*key, self.model.denoiser, self.model.names)
             widest = max(plan.branches, key=len)
             if len(widest) > self.rows:
-                needed = f"the branches {', '.join(widest)} of this guidance"
-                raise UserError(f"rows is {self.rows}; expected {len(widest)} or more for {needed}")
+                needed = f"{len(widest)} or more, one for each branch: {', '.join(widest)}"
+                raise UserError(f"rows is {self.rows}; expected {needed}")
             self._plans[key] = plan
         return self._plans[key]
 
@@ -169,7 +169,8 @@ class Engine:
         for flight in flights:
             flight.state = None
         ahead, silence = coming(flights, self.device), torch.zeros_like(state.x)
-        batch = Batch(chosen, flights, guided, rows, condition, ahead, state, silence)
+        samples = torch.tensor([place for place, _ in rows], device=self.device)
+        batch = Batch(chosen, flights, guided, rows, samples, condition, ahead, state, silence)
         condition = condition._replace(apart=self._apart(batch))
         batch.condition = self.model.beside(condition, self._known(batch), self._curves(batch))
         self._batches[shape] = batch
@@ -192,9 +193,9 @@ class Engine:
         if some is None:
             return None
         zero = torch.zeros_like(some)
-        rows = batch.spread(torch.stack([zero if curves is None else curves for curves in every]))
-        held = torch.tensor([[_has(branch, name) for name in self.model.curves] for _, branch in batch.rows])
-        return (rows * per_channel(held.repeat_interleave(2, 1), rows)).to(self.device)
+        rows = batch.spread(torch.stack([zero if c is None else c for c in every]).to(self.device))
+        held = torch.tensor([[has(branch, name) for name in self.model.curves] for _, branch in batch.rows])
+        return rows * per_channel(held.repeat_interleave(2, 1).to(self.device), rows)
 
     def _apart(self, batch: Batch) -> Tensor | None:
         """How far the frames of each row are apart; None where all are as in training."""
@@ -202,7 +203,7 @@ class Engine:
         every = [flight.request.apart or usual for flight in batch.flights]
         if every.count(usual) == len(every):
             return None
-        return batch.spread(torch.tensor(every)).to(self.device)
+        return batch.spread(torch.tensor(every, device=self.device))
 
     def _release(self, shape: tuple[int, ...]) -> None:
         """Gives every flight of a shape its own state back."""
@@ -258,14 +259,9 @@ class Engine:
         return noise.to(self.device)
 
 
-def _has(branch: str, name: str) -> bool:
-    """Whether a branch has a condition."""
-    return branch not in ("null", name)
-
-
 def _left(raw: Mapping[str, Value], branch: str) -> Raw:
     """The conditions that a branch has, in the order of their names."""
-    return tuple((name, raw[name]) for name in sorted(raw) if _has(branch, name))
+    return tuple((name, raw[name]) for name in sorted(raw) if has(branch, name))
 
 
 def _kept(flight: Flight, x0: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from mmdiff.diffusion.denoiser import Denoiser
@@ -136,9 +136,10 @@ class Batch:
     Attributes:
         chosen: what the batch was made for.
         flights: the same flights in the order of the samples.
-        guided: those whose estimates are combined of several.
+        guided: those whose estimates are combined from several.
         rows: the sample and the branch of each row of the call: "main" of all samples, then what else they
             need, then repetitions of the first row.
+        samples: that of each row, on the device.
         condition: of each row.
         ahead: the coming calls, until one of the samples lands.
         silence: the noise of a step that adds none: zeros like the samples.
@@ -148,14 +149,15 @@ class Batch:
     flights: list[Flight]
     guided: list[Guided]
     rows: list[tuple[int, str]]
+    samples: Int64[Tensor, " rows"]
     condition: Condition
     ahead: Iterator[Call]
     state: State
     silence: Tensor
 
     def spread(self, values: Shaped[Tensor, "b *rest"]) -> Shaped[Tensor, "rows *rest"]:
-        """The value of each row, of those of the samples."""
-        return values if len(self.rows) == len(values) else values[[place for place, _ in self.rows]]
+        """The value of each row, taken from those of the samples."""
+        return values if len(self.rows) == len(values) else values.index_select(0, self.samples)
 
 
 def arrange(chosen: Chosen) -> tuple[list[Flight], list[Guided], list[tuple[int, str]]]:

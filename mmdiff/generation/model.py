@@ -84,7 +84,7 @@ class Model(nn.Module):
         """What the network works on, from x0 as the modality makes it."""
         if self.mean is None or self.std is None:
             return x0
-        return torch.addcmul(-self.mean / self.std, x0, 1 / self.std)
+        return (x0 - self.mean) / self.std
 
     def decode(self, x0: Tensor, modality: Modality) -> Sample:
         """The sample that one x0 of the network stands for; ``modality`` is at its size."""
@@ -216,14 +216,18 @@ def unguided(sampling: Sampling) -> Sampling:
 
 
 def guidance_of(sampling: Sampling, asked: Collection[str]) -> Guidance:
-    """The guidance that ``sampling`` asks for, of a sample with the conditions ``asked``."""
+    """The guidance that ``sampling`` asks for, of a sample with the conditions ``asked``.
+
+    Raises:
+        UserError: a scale that is negative or not finite, an interval or a rescale that cannot be.
+    """
     scale, by = sampling.guidance, sampling.guidance_by
     for key, weight in {"guidance": scale, **{f"guidance_by.{name}": w for name, w in by.items()}}.items():
         if not (math.isfinite(weight) and weight >= 0):
             raise UserError(f"sampling.{key}: got {weight}, expected 0 or more; 1 is off")
     own = {name: weight for name, weight in by.items() if name in asked}
-    if len(asked) == len(own) == 1:  # without it there is nothing
-        (scale,), own = own.values(), {}
+    if own and own.keys() == set(asked):  # what pulls least does not need a branch of its own
+        scale = min(own.values())
     each = tuple(sorted((name, weight) for name, weight in own.items() if weight != scale))
     make = _made(guide, "sampling.guidance", str(sampling.guidance))
     guidance: Guidance = make(scale, sampling.interval, sampling.rescale, each)

@@ -111,8 +111,8 @@ class Pipeline:
             sampler: such as "dpmpp_2m" or "ddim(eta=1)".
             grid: how the steps are spread, such as "karras".
             guidance: how strongly the conditions pull; 1 is off.
-            guidance_by: how strongly some of them do, by name: others as ``guidance`` says. Given alone it
-                changes what the recipe says of these.
+            guidance_by: how strongly some of them do, by name, where they are asked for; each takes one more
+                row of the network's calls. What the recipe says of others holds unless ``guidance`` is given.
             interval: the noise, low and high sigma / alpha, between which to guide.
             rescale: how far guided samples are brought back to the spread of unguided ones, 0 to 1.
             overlap: of clips longer than those of training, which are made window by window: frames that a
@@ -174,12 +174,12 @@ class Pipeline:
             UserError: a value that a recipe could not have.
         """
         changes = {key: value for key, value in given.items() if value is not None}
-        by = {name: float(weight) for name, weight in changes.pop("guidance_by", {}).items()}
+        by = {name: real(f"guidance by {name}", w) for name, w in changes.pop("guidance_by", {}).items()}
         changes["guidance_by"] = by if "guidance" in changes else {**self.recipe.sampling.guidance_by, **by}
         for name in ("steps", "overlap"):
             if name in changes:
                 whole(name, changes[name], 1)
-        changes |= {key: float(changes[key]) for key in ("guidance", "rescale") if key in changes}
+        changes |= {key: real(key, changes[key]) for key in ("guidance", "rescale") if key in changes}
         sampling = dataclasses.replace(self.recipe.sampling, **changes)
         return dataclasses.replace(self.recipe, sampling=sampling).sampling  # looks whether both fit
 
@@ -223,6 +223,17 @@ class Pipeline:
         self, wishes: Sequence[Wish], progress: Callable[[int, int], None] | None = None
     ) -> Iterator[Generated]:
         engine = Engine(self.model, self.precision, self.rows)
+        total = sum(engine.cost(wish.request) * len(wish.windows.made) for wish in wishes)
+
+        def done(rows: int) -> None:
+            if progress is not None:
+                progress(rows, total)
+
+        return self._drawn(engine, wishes, done)
+
+    def _drawn(
+        self, engine: Engine, wishes: Sequence[Wish], done: Callable[[int], None]
+    ) -> Iterator[Generated]:
         waiting = deque((wish, Take(wish.request, wish.windows, self.model)) for wish in wishes)
         asked, problems = dict[Request, Take](), list[str]()
 
@@ -233,14 +244,12 @@ class Pipeline:
 
         for _, take in waiting:
             ask(take, ahead=False)
-        total = sum(engine.cost(wish.request) * len(wish.windows.made) for wish in wishes)
         while waiting:
             for finished in engine.tick():
                 take = asked.pop(finished.request)
                 take.land(finished.x0)
                 ask(take, ahead=True)
-            if progress is not None:
-                progress(engine.evaluations, total)
+            done(engine.evaluations)
             while waiting and (waiting[0][1].sample is not None or waiting[0][1].problem):
                 wish, take = waiting.popleft()
                 if take.sample is not None:
@@ -301,6 +310,13 @@ def load(
     pipeline = Pipeline(model, recipe, origin, precision, rows)
     prepare(model, pipeline.precision)
     return pipeline
+
+
+def real(name: str, value: object) -> float:
+    """``value`` as a float. Raises UserError unless it is a number."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise UserError(f"{name} is {value!r}; expected a number")
+    return float(value)
 
 
 def whole(name: str, value: int, low: int) -> None:

@@ -125,13 +125,13 @@ def check(provenance: Mapping[str, Any]) -> None:
         if not isinstance(provenance[key], kind) or isinstance(provenance[key], bool):
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
     given, overlap = provenance.get("given") or [], provenance.get("overlap")
-    late = {
+    optional = {
         "files": isinstance(provenance.get("files", {}), dict),
         "overlap": overlap is None or isinstance(overlap, int),
         "given": isinstance(given, list) and all(map(Given.is_told, given)),
         "guidance_by": _are_weights(provenance.get("guidance_by", {})),
     }
-    for key, good in late.items():
+    for key, good in optional.items():
         if not good:
             raise UserError(f"provenance: {key!r} is {provenance[key]!r}, which no sample of ours has")
 

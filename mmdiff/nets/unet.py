@@ -139,7 +139,7 @@ class UNet(nn.Module):
         What stands in the padding changes nothing, comes out as zero, and a padded series as it would alone.
         """
         device = x.device.type
-        if torch.is_autocast_enabled(device):  # what the first layer would do, before x is copied
+        if torch.is_autocast_enabled(device):  # as its layers would, but before x is copied
             x = x.to(torch.get_autocast_dtype(device))
         x = masked(self.joined(x, condition), valid)
         if x.ndim == 3:

@@ -1,5 +1,4 @@
 import inspect
-import json
 import math
 import pickle
 from pathlib import Path
@@ -86,14 +85,6 @@ def test_a_pickled_request_resumes_bitwise(index: int) -> None:
         level, rows = stack([(program.levels.at(call), program.matrix[call])])
         state = step(state, denoise(state.x, level), draw(index, call), rows)
     assert torch.equal(state.x, alone(index, request(index)))
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-def test_programs_survive_json_exactly(name: str) -> None:
-    program = SAMPLERS[name](grids.karras(Cosine(), 5))
-    again = Program.from_dict(json.loads(json.dumps(program.to_dict())))
-    assert torch.equal(again.matrix, program.matrix)
-    assert all(torch.equal(a, b) for a, b in zip(again.levels, program.levels, strict=True))
 
 
 def random_step(b: int) -> tuple[State, Tensor, Tensor, Tensor]:

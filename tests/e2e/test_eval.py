@@ -83,7 +83,7 @@ def test_sounds_are_judged_beside_floor_and_ceilings(capsys, sounding, notes, tm
     assert all(len(line) <= 110 for line in shown[1:])  # the first names paths
     assert [told[key] for key in ("n", "steps", "guidance", "seed")] == [6, 3, 1.5, 4]
     assert told["guidance_by"] == {"pitch": 2.0}
-    assert any("guidance 1.5, pitch 2, seed 4" in line for line in shown)
+    assert "guidance by pitch: 2" in told["notes"]
     assert set(told["measures"]["pitch error"]) == {
         *("unit", "compared_with", "generated", "floor", "silence", "noise", "shuffled"),
     }
@@ -140,7 +140,8 @@ def test_clips_are_judged_by_the_law_that_they_move_by(capsys, tmp_path):
 def test_samples_are_those_that_the_pipeline_draws(sounding):
     pipeline = load(sounding)
     wishes = [{"timbre": "bell", "pitch": "60"}, {}, {"timbre": "sine"}]
-    drawn, broken = draw(pipeline, [Asked(raw, None, {}) for raw in wishes], pipeline.recipe.sampling, seed=3)
+    asks = [Asked.of(raw, {}, pipeline.model, pipeline.model.modality) for raw in wishes]
+    drawn, broken = draw(pipeline, asks, pipeline.recipe.sampling, seed=3)
     assert broken == 0
     for index, raw in enumerate(wishes):
         (one,) = pipeline.sample(seed=3, first=index, **raw)

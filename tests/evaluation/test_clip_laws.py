@@ -15,7 +15,7 @@ from tests.clipdamage import FPS, blurred, bouncing, dropped, noisy, shuffled
 FACTS = dict.fromkeys(
     ("run", "n", "noun", "size", "data", "step", "weights", "sampler", "grid", "steps"), "x"
 )
-FACTS |= {"guidance": 1.0, "guidance_by": {}, "seed": 0}
+FACTS |= {"guidance": 1.0, "seed": 0}
 STRENGTHS = (0.0, 0.1, 0.25, 0.5, 1.0)
 MEASURES = {measure.name: measure for measure in measures(lawful=True)}
 SPOILED = {

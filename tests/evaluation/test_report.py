@@ -9,7 +9,7 @@ from mmdiff.metrics.intervals import Figure
 FACTS = {
     **{"run": "runs/x", "recipe": "x", "step": 7, "weights": "ema", "model_sha256": "0", "modality": "audio"},
     **{"noun": "sounds", "size": "1.0s", "data": "notes.tar", "n": 9, "seed": 0, "sampler": "euler"},
-    **{"grid": "uniform", "steps": 4, "guidance": 2.0, "guidance_by": {}},
+    **{"grid": "uniform", "steps": 4, "guidance": 2.0},
 }
 WIDE = Figure(-0.0123, -1234.5, 9.99e5, 9)
 ROWS = [

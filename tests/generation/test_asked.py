@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mmdiff.data import soundfiles, tones
+from mmdiff.diffusion.guidance import guide
 from mmdiff.errors import UserError
 from mmdiff.generation.asked import ask
 from mmdiff.generation.engine import Engine
@@ -81,13 +82,16 @@ def test_each_changes_the_sound_and_longer_ones_follow_too(pipeline, bell):
     assert len({wave.numpy().tobytes() for wave in made}) == len(words)
 
 
-def test_a_sound_with_curves_is_the_same_beside_one_without(model):
+@pytest.mark.parametrize(
+    "guidance", [guide(1.0), guide(2.0, each=(("envelope", 3.0),)), guide(1.0, each=(("pitch", 2.0),))]
+)
+def test_a_sound_with_curves_is_the_same_beside_one_without(model, guidance):
     program, frames = model.program(RECIPE.sampling), model.modality.shape[1]
     curves = torch.rand(2, frames)
-    one = Request(model.modality.shape, program, raw={"pitch": "60"}, curves=curves)
-    other = dataclasses.replace(one, curves=None, seed=3)
-    alone = {r: next(iter(Engine(model).run([r]))).x0 for r in (one, other)}
-    together = {f.request: f.x0 for f in Engine(model).run([other, one])}
+    one = Request(model.modality.shape, program, guidance, raw={"pitch": "60"}, curves=curves)
+    plain = dataclasses.replace(one, curves=None, seed=3, guidance=guide(3.0))
+    alone = {r: next(iter(Engine(model).run([r]))).x0 for r in (one, plain)}
+    together = {f.request: f.x0 for f in Engine(model).run([plain, one])}
     assert all(torch.equal(alone[r], together[r]) for r in alone)
 
 
@@ -104,6 +108,16 @@ def test_a_condition_of_its_own_weight_is_compared_with_all_others(model, pipeli
         (condition,) = told(model, lambda by={name: 2.0}: list(pipeline.sample(**words, guidance_by=by)))
         assert bool(condition.beside[1].any()) is sees_curve
         assert torch.equal(condition.vector[1], condition.vector[0]) is sees_pitch
+
+
+def test_of_two_curves_each_is_left_out_by_its_own_name():
+    specs = {name: ConditionSpec(kind="envelope") for name in ("loud", "soft")}
+    recipe = dataclasses.replace(RECIPE, conditions=specs)
+    model = lively(build(recipe))
+    pipeline = Pipeline(model, recipe, Origin("run", "sounds", "0", "ema", 1))
+    words = {"loud": "0:0.5", "soft": "0:1", "guidance": 1.0, "guidance_by": {"soft": 2.0}, "steps": 1}
+    (condition,) = told(model, lambda: list(pipeline.sample(**words)))
+    assert condition.beside[:2, 1:, 0].tolist() == [[0.5, 1, 1, 1], [0.5, 1, 0, 0]]
 
 
 def told(model, work):

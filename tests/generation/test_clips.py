@@ -54,7 +54,9 @@ def test_frames_that_share_all_noise_differ_no_more(tmp_path, sampler):
         run = save(build(recipe), tmp_path / name, recipe=recipe)
         pipeline = load(run, precision="fp32")
         (clip,) = pipeline.sample(sampler=sampler)
-        (judged,), _ = draw(pipeline, [Asked({}, None, {})], pipeline.recipe.sampling, 0)
+        (judged,), _ = draw(
+            pipeline, [Asked.of({}, {}, pipeline.model, pipeline.model.modality)], pipeline.recipe.sampling, 0
+        )
         for frames in (clip.sample.value, judged.movedim(1, 0)):
             assert torch.equal(frames, frames[:1].expand_as(frames)) == bool(shared)
 

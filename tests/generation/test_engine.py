@@ -156,9 +156,10 @@ def test_the_law_holds_for_any_number_of_rows(model, rows):
 
 
 def test_branches_that_no_call_can_hold_are_named(model):
-    request = Request(SHAPES[0], model.program(Sampling(steps=1)), GUIDANCES[-1], RAWS[2])
+    guidance = guide(3.0, each=(("style", 5.0), ("text", 2.0)))
+    request = Request(SHAPES[0], model.program(Sampling(steps=1)), guidance, RAWS[2])
     with pytest.raises(
-        UserError, match=r"rows is 3; expected 4 or more for the branches main, null, style, te"
+        UserError, match="rows is 3; expected 4 or more, one for each branch: main, null, style"
     ):
         Engine(model, "fp32", rows=3).add(request)
 

@@ -114,10 +114,23 @@ def test_without_a_condition_guidance_is_off(pipeline):
     assert (strong.prompt, strong.provenance["guidance"], strong.provenance["rescale"]) == ("", 1.0, 0.0)
 
 
-def test_one_condition_alone_is_guided_as_it_says_itself(pipeline):
-    own, all_of_it = ({"guidance": 9.0, "guidance_by": {"text": 3.0}}, {"guidance": 3.0})
-    made = [next(pipeline.sample("dog", **words)) for words in (own, all_of_it)]
+@pytest.mark.parametrize("asked", [{}, {"style": "apple"}])
+def test_where_every_condition_has_its_own_weight_the_common_one_is_not_used(pipeline, asked):
+    by = {"text": 3.0} | dict.fromkeys(asked, 3.0)
+    own, common = ({"guidance": 9.0, "guidance_by": by}, {"guidance": 3.0})
+    made = [next(pipeline.sample("dog", **asked, **words)) for words in (own, common)]
     assert made[0].picture.tobytes() == made[1].picture.tobytes()
+
+
+def test_too_few_rows_for_the_guidance_are_told_at_the_call(run):
+    with pytest.raises(UserError, match="rows is 2; expected 3 or more, one for each branch: main, null, st"):
+        load(run, rows=2).sample("dog", style="apple", guidance_by={"style": 4.0})
+
+
+def test_files_from_before_guidance_by_condition_are_made_again(run):
+    (made,) = load(run).sample("dog", style="apple")
+    told = {key: value for key, value in made.provenance.items() if key != "guidance_by"}
+    assert regenerate(told).picture.tobytes() == made.picture.tobytes()
 
 
 def test_what_a_recipe_says_of_one_condition_holds_until_guidance_is_asked_for(model):
@@ -125,6 +138,8 @@ def test_what_a_recipe_says_of_one_condition_holds_until_guidance_is_asked_for(m
     settings = Pipeline(model, recipe, Origin("run", "little", "0", "ema", 1)).settings
     assert settings().guidance_by == {"style": 3.0}
     assert settings(guidance_by={"text": 4.0}).guidance_by == {"style": 3.0, "text": 4.0}
+    with pytest.raises(UserError, match="guidance by text is 'much'; expected a number"):
+        settings(guidance_by={"text": "much"})
     assert (settings(guidance=1).guidance, settings(guidance=1).guidance_by) == (1.0, {})
 
 

@@ -176,3 +176,12 @@ def test_shares_of_the_input_go_through_channel_by_channel(patch: int) -> None:
     said = [patchify(part, patch, SERIES).unsqueeze(2) for part in (own, share)]
     net.last.register_forward_hook(lambda module, inputs, output: torch.cat(said, 1))
     assert_close(net(x, torch.rand(2).double()), own + share * x)
+
+
+@pytest.mark.parametrize(("axes", "size"), [(SERIES, (12,)), (IMAGE, (8, 12)), (IMAGE, (20, 24))])
+def test_half_the_bits_are_cut_off_before_the_net_or_in_its_layers_alike(axes, size) -> None:
+    net, x = born(3, axes).float(), torch.randn(2, 3, *size)
+    angle, told = torch.rand(2), condition(2)
+    told = told._replace(vector=told.vector.float(), tokens=told.tokens.float())
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert torch.equal(net(x, angle, told), net(x.bfloat16(), angle, told))

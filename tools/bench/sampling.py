@@ -9,7 +9,7 @@ loop takes beyond them, as a share of them. Captions are encoded before any loop
 turns; shown are the medians over rounds:
 
   engine           mmdiff.generation.Engine, as `mmdiff sample` runs it, from requests to x0
-  engine, guided   the same with classifier-free guidance: two rows a picture
+  engine, guided   the same with classifier-free guidance: two rows a picture or more
   DDIMPipeline     diffusers' own pipeline class with its DDIMScheduler
   Euler loop       diffusers' EulerDiscreteScheduler in the plain Python loop of its pipelines
 """
@@ -143,14 +143,15 @@ def model_of(recipe: Recipe) -> Model:
 def requests_of(model: Model, sampling: Sampling, names: Sequence[str], batch: int) -> list[Request]:
     """One request a picture, of the recipe's own prompts in turn; ``names`` are those of the conditions."""
     prompts = sampling.prompts or ("",)
-    program, guidance = model.program(sampling), guidance_of(sampling)
-    raws = [{**sampling.conditions, "text": prompts[index % len(prompts)]} for index in range(batch)]
+    program = model.program(sampling)
+    every = [{**sampling.conditions, "text": prompts[index % len(prompts)]} for index in range(batch)]
+    raws = [{name: value for name, value in raw.items() if name in names} for raw in every]
     return [
         Request(
             shape=model.modality.shape,
             program=program,
-            guidance=guidance,
-            raw={name: value for name, value in raw.items() if name in names},
+            guidance=guidance_of(sampling, raw),
+            raw=raw,
             index=index,
         )
         for index, raw in enumerate(raws)
