@@ -194,7 +194,7 @@ def _compile(model: Model, progress: Progress) -> None:
         warnings.warn("training.compile: no C++ compiler was found; goes on without compiling", stacklevel=2)
         return
     progress.say("compile: the first step takes up to a minute or two")
-    model.denoiser.net.compile()
+    model.denoiser.net.compile(dynamic=False)  # a size at a time: its own guess at all sizes fails
 
 
 def _summary(module: DiffusionModule, data: Positions, folder: Path) -> list[str]:

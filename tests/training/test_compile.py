@@ -18,7 +18,8 @@ from mmdiff.training import train
 from mmdiff.training.loggers import read_rows
 from safetensors.torch import load_file
 asked, folder = recipes.load(sys.argv[1]).override(["data.path=" + sys.argv[2], "net.mults=[1]"]), sys.argv[3]
-asked = asked.override(["net.attention=[0]", "training.steps=3"])
+asked = asked.override(["net.attention=[0]", "training.steps=4", "data.sizes=[16x8]"])
+asked = asked.override(["data.alternative_share=0", "conditions.style.values=[flat]"])
 found = {}
 for compile in ("false", "true"):
     path = train(asked.override(["training.compile=" + compile]), run=f"{folder}/{compile}", quiet=True)
@@ -30,10 +31,12 @@ print(json.dumps(found))
 
 @pytest.mark.slow
 @needs(programs=["g++"])
-def test_compiled_training_gives_the_same_losses_and_names(recipe, pictures, python, tmp_path):
+def test_compiled_training_on_several_sizes_gives_the_same_losses_and_names(
+    recipe, pictures, shapes, python, tmp_path
+):
     recipe()
     settings = pictures.parent / "tiny.yaml"
-    done = python("-c", SCRIPT, settings, pictures, tmp_path)
+    done = python("-c", SCRIPT, settings, shapes, tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["true"]["keys"] == found["false"]["keys"]
