@@ -6,18 +6,19 @@ from torch import nn
 from torch.testing import assert_close
 
 from mmdiff.nets.axes import raised
-from mmdiff.nets.conv import SMALL, Conv
+from mmdiff.nets.conv import FEW, SMALL, WIDE, Conv, small
 
 LIBRARY = {1: nn.Conv1d, 2: nn.Conv2d}
 
 
 @pytest.mark.parametrize("shape", [(7,), (SMALL + 1,), (4, 4), (3, 5), (9, 8)])
 @pytest.mark.parametrize("size", [1, 3])
-def test_values_and_gradients_equal_the_library(shape: tuple[int, ...], size: int) -> None:
+@pytest.mark.parametrize("outputs", [5, WIDE])
+def test_values_and_gradients_equal_the_library(shape: tuple[int, ...], size: int, outputs: int) -> None:
     torch.manual_seed(0)
     rank = len(shape)
-    ours = Conv(rank, 6, 5, size).double()
-    theirs = LIBRARY[rank](6, 5, size, padding=size // 2, bias=False).double()
+    ours = Conv(rank, 6, outputs, size).double()
+    theirs = LIBRARY[rank](6, outputs, size, padding=size // 2, bias=False).double()
     theirs.load_state_dict(ours.state_dict())
     x = torch.randn(3, 6, *shape, dtype=torch.float64)
     results = []
@@ -46,6 +47,17 @@ def test_weights_lie_channels_last_loaded_ones_too(rank: int) -> None:
         assert not each.weight.is_contiguous()
 
 
-def test_gradient_check_on_a_small_map() -> None:
+def test_products_are_of_small_wide_maps_whose_neighbourhoods_are_few() -> None:
+    x, weight = torch.empty(2, 6, 8, 8, device="meta"), torch.empty(WIDE, 6, 3, 3, device="meta")
+    assert small(x, weight)
+    assert not small(torch.empty(2, 6, 8, SMALL // 8 + 1, device="meta"), weight)
+    assert not small(x, weight[:-1])
+    most = FEW // (6 * SMALL * 9)
+    assert small(torch.empty(most, 6, 8, SMALL // 8, device="meta"), weight)
+    assert not small(torch.empty(most + 1, 6, 8, SMALL // 8, device="meta"), weight)
+
+
+def test_gradient_check_on_a_small_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmdiff.nets.conv.WIDE", 3)
     conv = Conv(2, 2, 3).double()
     assert torch.autograd.gradcheck(conv, (torch.randn(2, 2, 3, 4, dtype=torch.float64, requires_grad=True),))
