@@ -73,8 +73,8 @@ def neighbourhoods(x: Float[Tensor, "b c *axes"], size: int) -> Float[Tensor, "p
 class SmallMap(torch.autograd.Function):
     """The convolution itself, with its weight gradient as one matrix product over all neighbourhoods.
 
-    With 320 channels out of 640 the library's kernels take 1.8 times as long on maps of 4 x 4, and 1.3 times on
-    32 maps of 8 x 8; on larger maps copying the neighbourhoods costs more than it saves.
+    With 320 channels out of 640 the library's kernels take 1.8 times as long on maps of 4 x 4, and 1.3 times
+    on 32 maps of 8 x 8; on larger maps copying the neighbourhoods costs more than it saves.
     """
 
     @staticmethod
