@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_input
 
 # Where the weight gradient is faster as one matrix product; never along one axis
 SMALL = 64  # pixels of a map, at most
@@ -86,14 +87,10 @@ class SmallMap(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
         x, weight = ctx.saved_tensors
         size, grad = weight.shape[-1], grads[0].to(x.dtype)
-        # Few rows and many columns, the shorter side copied: then the product lies as the weights do
+        # This way round the product lies as the weights do, and the smaller factor is the one that is copied
         rows = grad.movedim(1, -1).flatten(0, -2).T.contiguous()
         product = rows @ neighbourhoods(x, size)
         to_weight = product.unflatten(1, (*weight.shape[2:], weight.shape[1])).movedim(-1, 1)
         if not ctx.needs_input_grad[0]:
             return None, to_weight
-        one, half = [1] * (weight.ndim - 2), [size // 2] * (weight.ndim - 2)
-        to_x, _, _ = torch.ops.aten.convolution_backward(
-            grad, x, weight, None, one, half, one, False, [0] * len(one), 1, [True, False, False]
-        )
-        return to_x, to_weight
+        return conv2d_input(x.shape, weight, grad, padding=size // 2), to_weight
