@@ -66,6 +66,7 @@ class Data:
     workers: Whole = 0  # processes that read ahead
     cache_mb: Whole = 2048  # decoded samples kept in memory, MiB
     length: Count = 20_000  # samples of the sources that code makes
+    under_way: Share = 0.0  # of bounce: share of the clips that meet a shape on its way, wherever that is
 
     @property
     def every_size(self) -> tuple[str, ...]:
@@ -238,6 +239,9 @@ def _check_data(data: Data, modality: str) -> None:
     if data.detune and modality != "audio":
         got = f"got {data.detune!r}, expected nothing"
         raise UserError(f"data.detune: {got}: only sounds have a pitch")
+    if data.under_way and data.source != "bounce":
+        got = f"got {data.under_way} with data.source {data.source!r}, expected 0"
+        raise UserError(f"data.under_way: {got}: only clips of 'bounce' can be")
 
 
 def _check_sampling(sampling: Sampling, conditions: Mapping[str, ConditionSpec]) -> None:

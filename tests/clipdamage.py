@@ -11,9 +11,9 @@ from mmdiff.data.bounce import Bounce
 FPS, SIDE = 8, 32
 
 
-def bouncing(count, frames=16, seed=0):
+def bouncing(count, frames=16, seed=0, under_way=0.0):
     """Clips `b f h w 3`, and their truth."""
-    source = Bounce(seed, count, (SIDE, SIDE), frames, Fraction(FPS))
+    source = Bounce(seed, count, (SIDE, SIDE), frames, Fraction(FPS), under_way=under_way)
     clips = torch.stack([source[index][0] for index in range(count)]).movedim(1, -1)
     return clips.contiguous(), [source.columns(index) for index in range(count)]
 

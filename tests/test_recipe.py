@@ -60,6 +60,8 @@ def contents(draw):
         content["diffusion"]["shared_noise"] = 0.0
     if content["modality"] != "audio":
         content["data"]["detune"] = None
+    if content["data"]["source"] != "bounce":
+        content["data"]["under_way"] = 0.0
     sizes = dict.fromkeys(content["data"]["sizes"])
     content["data"]["sizes"] = [size for size in sizes if size != content["data"]["size"]]
     if content["modality"] == "audio" or content["data"]["source"] != "folder":
@@ -151,6 +153,11 @@ def test_text_means_what_the_field_is(tmp_path):
         ("diffusion: {shared_noise: 0.5}", None, "diffusion.shared_noise: got 0.5, expected 0: image has no"),
         ("data: {source: shapes, sizes: [9x9]}", None, "data.sizes: got ['9x9'], expected none: only files"),
         ("data: {sizes: [9x9, 32x32]}", None, "data.sizes: got ['9x9', '32x32'] beside 32x32, expected each"),
+        (
+            "data: {under_way: 0.5}",
+            None,
+            "data.under_way: got 0.5 with data.source 'folder', expected 0: only",
+        ),
         ("data: {detune: midi/1}", None, "data.detune: got 'midi/1', expected nothing: only sounds have"),
         ("sampling: {conditions: {text: a}}", None, "sampling.conditions: unknown condition 'text'"),
         ("sampling: {guidance_by: {text: 2}}", None, "sampling.guidance_by: unknown condition 'text'"),

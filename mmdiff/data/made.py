@@ -28,7 +28,8 @@ def tones(seed: int, data: Data) -> Tones:
 
 
 def bounce(seed: int, data: Data) -> Bounce:
-    return Bounce(seed, data.length, pixels(data.size), data.frames, Fraction(data.fps), data.cache_mb)
+    size, fps = pixels(data.size), Fraction(data.fps)
+    return Bounce(seed, data.length, size, data.frames, fps, data.cache_mb, data.under_way)
 
 
 def fits(recipe: Recipe) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor
 from mmdiff.metrics.motion import floats
 from mmdiff.metrics.shapes import COLOURS, FORMS, Reading, judge
 
-_WAYS = {  # right, down
+_Way = tuple[int, int]  # right, down
+_WAYS = {
     "right": (1, 0),
     "left": (-1, 0),
     "down": (0, 1),
@@ -57,12 +58,14 @@ class Fit(NamedTuple):
 
     Attributes:
         error: median distance in pixels from the law at the velocity asked for, with the best start. A frame
-            without a shape counts as one shorter side away, which is also the most.
+            without a shape counts as one shorter side away, which is also the most. Where no direction is
+            asked for, it is the best of eight.
         free_error: the same with the best velocity too.
         speed_error: how far the best speed is from that of the law, in parts of it.
         heading: whether no direction of eight explains the track better than the one asked for, and standing
             still does not half as well. A clip whose shape turns back midway moves in either direction, only
-            from another start; its reversal is right too.
+            from another start; its reversal is right too. Where none is asked for: whether one of the eight
+            explains the track, and standing still does not half as well.
         identity: the share of frames that show the shape in the colour.
         frozen: whether the shape stays where it is, or is not to be seen.
     """
@@ -102,7 +105,7 @@ def _moments(ink: Float[Tensor, "f n"]) -> tuple[Float[Tensor, " f"], Float[Tens
 def lawful(known: Mapping[str, Any]) -> bool:
     """Whether this says, in words that `fit` knows, all that it compares with."""
     way, colour, shape = (known.get(name) for name in ("direction", "colour", "shape"))
-    return way in _WAYS and colour in COLOURS and shape in FORMS
+    return "direction" in known and way in (None, *_WAYS) and colour in COLOURS and shape in FORMS
 
 
 def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
@@ -110,7 +113,7 @@ def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
 
     Args:
         seen: the track.
-        known: what was asked for: `colour`, `shape` and `direction`, in words.
+        known: what was asked for: `colour`, `shape` and `direction`, in words; None is any direction.
         fps: frames a second.
     """
     kept = [(r.colour, r.shape) == (known["colour"], known["shape"]) for r in seen.readings]
@@ -123,11 +126,10 @@ def fit(seen: Track, known: Mapping[str, Any], fps: float) -> Fit:
         _Axis(at, times, length - 2 * _WALL * side)
         for at, length in zip((seen.places[there] - _WALL * side).T, seen.size, strict=True)
     ]
-    way, speed = _WAYS[known["direction"]], _SPEED * side
-    asked = [speed * step / math.hypot(*way) for step in way]
-    free, heading = _freely(axes, way, side)
+    asked, speed = known["direction"], _SPEED * side
+    free, way, heading = _freely(axes, _COMPASS if asked is None else [_WAYS[asked]], side)
     return Fit(
-        _median(axes, asked, there, side),
+        _median(axes, [speed * step / math.hypot(*way) for step in way], there, side),
         _median(axes, free, there, side),
         abs(math.hypot(*free) / speed - 1),
         heading,
@@ -163,8 +165,8 @@ def _around(reach: float) -> Float[Tensor, " s"]:
     return torch.linspace(-reach, reach, _TRIED, dtype=torch.float64)
 
 
-def _freely(axes: list[_Axis], way: tuple[int, int], side: int) -> tuple[list[float], bool]:
-    """The velocity that explains the track best, and whether the way asked for does it as well as any."""
+def _freely(axes: list[_Axis], ways: list[_Way], side: int) -> tuple[list[float], _Way, bool]:
+    """The velocity that explains the track best; of the ways the best, and whether it does as well as any."""
     step = _FASTEST * side / _PACES
     grid = step * torch.arange(-_PACES, _PACES + 1, dtype=torch.float64)
     losses, free = [], []
@@ -178,7 +180,8 @@ def _freely(axes: list[_Axis], way: tuple[int, int], side: int) -> tuple[list[fl
         for x, y in _COMPASS
     }
     still = float(losses[0][_PACES] + losses[1][_PACES])
-    return free, lost[way] <= min(min(lost.values()) + _TIE * side, _PLAIN * still)
+    way = min(ways, key=lost.__getitem__)
+    return free, way, lost[way] <= min(min(lost.values()) + _TIE * side, _PLAIN * still)
 
 
 def _median(axes: list[_Axis], velocity: list[float], there: Tensor, side: int) -> float:

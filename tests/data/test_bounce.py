@@ -17,7 +17,7 @@ def simulated(known, size, frames: int, fps: Fraction) -> np.ndarray:
     """The path by a thousand small steps a frame, turned at every wall: nothing of the closed form."""
     margin, side = 1.1 * bounce.RADIUS * min(size), min(size)
     at = [margin + known[axis] * (length - 2 * margin) for axis, length in zip("xy", size, strict=True)]
-    speed = [way * bounce.SPEED * side for way in bounce.DIRECTIONS[known["direction"]]]
+    speed = [known[way] * bounce.SPEED * side for way in ("right", "down")]
     found, step = [], 1 / float(fps) / 1000
     for _ in range(frames):
         found.append(list(at))
@@ -30,9 +30,10 @@ def simulated(known, size, frames: int, fps: Fraction) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.mark.parametrize("under_way", [0, 1])
 @pytest.mark.parametrize("index", range(6))
-def test_the_law_is_that_of_a_ball_between_walls(index):
-    known = bounce.columns(0, index)
+def test_the_law_is_that_of_a_ball_between_walls(index, under_way):
+    known = bounce.columns(0, index, under_way)
     path = bounce.path(known, SIZE, np.arange(24) / 8)
     np.testing.assert_allclose(path, simulated(known, SIZE, 24, FPS), atol=0.15)
 
@@ -55,9 +56,36 @@ def test_it_goes_the_way_that_its_caption_says_through_three_quarters_of_the_roo
     assert (np.sign(np.diff(path, axis=0).round(9)) == way).all()
 
 
+def test_under_way_it_is_anywhere_on_any_way_and_its_caption_says_neither():
+    rows = [bounce.columns(0, index, 1) for index in range(2000)]
+    for axis in "xy":
+        quarters = np.bincount([int(4 * row[axis]) for row in rows], minlength=4)
+        assert len(quarters) == 4
+        assert min(quarters) > 0.8 * 2000 / 4
+    ways = [(np.sign(row["right"]), np.sign(row["down"])) for row in rows]
+    assert len(set(ways)) == 8
+    assert min(map(ways.count, set(ways))) > 0.7 * 2000 / 12  # slanting ones; there are as many of each other
+    assert all(np.hypot(row["right"], row["down"]) == pytest.approx(1) for row in rows)
+    assert all(row["direction"] is None for row in rows)
+    assert {row["text"] for row in rows} == {bounce.truth(c, s)["text"] for c in COLOURS for s in SHAPES}
+    assert bounce.truth("red", "ring")["text"] == "a red ring"
+
+
+def test_the_others_are_the_same_beside_those_that_are_under_way():
+    source = bounce.Bounce(0, 2000, (16, 16), 4, FPS, under_way=0.3)
+    rows = [source.columns(index) for index in range(2000)]
+    plain = [index for index, row in enumerate(rows) if row["direction"]]
+    assert 0.66 < len(plain) / 2000 < 0.74
+    assert all(rows[index] == bounce.columns(0, index) for index in plain)
+    for index in (*plain[:2], *sorted({*range(50)} - {*plain})[:2]):
+        frames = bounce.clip(0, index, (16, 16), 4, FPS, 0.3)[0]
+        assert (source[index][0].permute(1, 2, 3, 0).numpy() == frames).all()
+
+
+@pytest.mark.parametrize("under_way", [0, 1])
 @pytest.mark.parametrize("index", range(8))
-def test_every_frame_shows_the_shape_where_the_law_says(index):
-    frames, known = bounce.clip(0, index, (32, 32), 12, FPS)
+def test_every_frame_shows_the_shape_where_the_law_says(index, under_way):
+    frames, known = bounce.clip(0, index, (32, 32), 12, FPS, under_way)
     path = bounce.path(known, (32, 32), np.arange(12) / 8)
     for frame, (x, y) in zip(frames, path, strict=True):
         seen = judge(torch.from_numpy(frame))

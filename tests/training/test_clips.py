@@ -136,6 +136,8 @@ def test_bounce_needs_no_files(recipe, tmp_path):
     assert prepared.source[0][0].shape == (3, 4, 6, 8)
     assert prepared.summary == ("data: 30 bounce made by code, 8x6x4@24000/1001",)
     assert torch.equal(prepared.source[3][0], Bounce(0, 30, (8, 6), 4, Fraction(24000, 1001))[3][0])
+    roaming = prepare(asked.override(["data.under_way=1"]), tmp_path / "roaming").source
+    assert roaming.columns(3) == Bounce(0, 30, (8, 6), 4, Fraction(24000, 1001), under_way=1).columns(3)
 
 
 @pytest.mark.parametrize(
