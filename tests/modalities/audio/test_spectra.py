@@ -203,10 +203,13 @@ def test_polar_brings_tones_back_and_stands_still_on_them():
     """The mean frequency of the loudest bin is that of the tone, in Hz, whatever its phase."""
     part, hz = representation("polar(rounds=0)", RATE), 443.21
     time = torch.arange(RATE) / RATE
-    for phase in (0.0, 2.0):
+    for phase in (0.0, 2.0, 3.6):
         wave = 0.3 * torch.sin(2 * math.pi * hz * time + phase)[None]
         coefficients = part.encode(wave)
-        assert snr(wave, part.decode(coefficients, RATE)) > 70
+        decoded, tone = part.decode(coefficients, RATE), slice(RATE - 3 * part.hop)
+        assert snr(wave[:, tone], decoded[:, tone]) > 100
+        # The cut at the end fills bins that were silent so far: rounding made their phases
+        assert snr(wave, decoded) > 60
         logs, turns = coefficients.split(513)
         best = int(logs[:, 30].argmax())
         still = turns[best, 5:55]
